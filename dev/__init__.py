@@ -1,0 +1,3 @@
+"""Tools for developers of mlver; no part of the package."""
+
+from __future__ import annotations

@@ -1,0 +1,51 @@
+"""The names of all commands with one line of help each, so that `mlver --help` need not import their modules.
+
+A test proves that each line is the first line of the docstring of `command` in `mlver/cli/commands/NAME.py`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """One command in the listing."""
+
+    name: str
+    summary: str
+
+
+SECTIONS: dict[str, tuple[Entry, ...]] = {
+    "Make and keep versions": (
+        Entry("init", "Make a folder a repository."),
+        Entry("add", "Record files as the next version of an artifact."),
+        Entry("status", "Show what differs between a folder and the version it came from."),
+        Entry("rm", "Remove versions; their numbers are never used again."),
+        Entry("restore", "Take removed versions back."),
+    ),
+    "Look": (
+        Entry("log", "List the versions of an artifact, newest first."),
+        Entry("show", "Show everything known about one version."),
+        Entry("ls", "List artifacts, or the files of a version."),
+        Entry("cat", "Write one file of a version to standard output."),
+    ),
+    "Get": (Entry("pull", "Write the files of a version into a folder."),),
+    "Name and describe": (
+        Entry("alias", "List, set or delete movable names of versions."),
+        Entry("tag", "List, add or delete labels of a version."),
+        Entry("note", "Show, set or delete the note of a version."),
+        Entry("meta", "Show, set or delete metadata and metrics of a version."),
+        Entry("switch", "Choose the current artifact."),
+        Entry("rename", "Give an artifact another name; the old one still resolves."),
+    ),
+    "Take back": (
+        Entry("reflog", "List every move of a name, label or note, newest first."),
+        Entry("undo", "Take the last move back, or a given one."),
+    ),
+    "Care for the store": (
+        Entry("verify", "Read everything again and check it against its digests."),
+        Entry("du", "Show how many bytes artifacts and versions take."),
+    ),
+}
+
+COMMANDS: dict[str, Entry] = {entry.name: entry for entries in SECTIONS.values() for entry in entries}

@@ -1,0 +1,112 @@
+"""`mlver add`: parse → `mlver.ops.add` → say which version it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlver.cli import values
+from mlver.cli.app import Example
+from mlver.cli.call import Call
+from mlver.cli.documents import version_document
+from mlver.cli.output import Output
+from mlver.cli.style import Styled
+from mlver.cli.text import count, size
+from mlver.config import default_identity
+from mlver.ops.add import AddRequest, AddResult, add
+
+EXAMPLES = (
+    Example("mlver add model/ --name resnet50_attn --type resnet50", "record a folder as v0 of a new artifact"),
+    Example("mlver add model/ --metric val_acc=0.913 --alias best", "record its next version, and call it best"),
+    Example("V=$(mlver add model/ -q)", "keep its name in a script: resnet50_attn:v1"),
+)
+
+_Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)]
+_Name = Annotated[str | None, typer.Option("--name", "-n", metavar="NAME", help="The artifact.")]
+_Type = Annotated[str | None, typer.Option("--type", "-t", metavar="TYPE", help="Its type; once, when it is new.")]
+_Message = Annotated[str | None, typer.Option("--message", "-m", metavar="TEXT", help="A line on this version.")]
+_Aliases = Annotated[list[str], typer.Option("--alias", "-a", metavar="ALIAS", help="Move an alias here.")]
+_Tags = Annotated[list[str], typer.Option("--tag", metavar="TAG", help="Put a tag on it.")]
+_Meta = Annotated[list[str], typer.Option("--meta", metavar="K=V", help="Metadata: a JSON value, or else text.")]
+_MetaFile = Annotated[
+    Path | None, typer.Option("--meta-file", metavar="FILE", help="Metadata from a JSON, TOML or YAML file.")
+]
+_Metrics = Annotated[list[str], typer.Option("--metric", metavar="K=V", help="A metric: a finite number.")]
+_Exclude = Annotated[list[str], typer.Option("--exclude", metavar="GLOB", help="Leave files out (gitignore syntax).")]
+_Rehash = Annotated[bool, typer.Option("--rehash", help="Read every file, also those that look untouched.")]
+
+
+def command(
+    call: Call,
+    paths: _Paths,
+    name: _Name = None,
+    artifact_type: _Type = None,
+    message: _Message = None,
+    alias: _Aliases = [],  # noqa: B006 - typer makes the list anew
+    tag: _Tags = [],  # noqa: B006
+    meta: _Meta = [],  # noqa: B006
+    meta_file: _MetaFile = None,
+    metric: _Metrics = [],  # noqa: B006
+    exclude: _Exclude = [],  # noqa: B006
+    rehash: _Rehash = False,
+) -> None:
+    """Record files as the next version of an artifact.
+
+    A folder's content becomes the version's content; several paths keep their names. Content that a version has
+    already makes no new version. Files listed in a .mlverignore (gitignore syntax) are left out.
+    """
+    request = AddRequest(
+        paths=paths,
+        name=name,
+        type=artifact_type,
+        message=message,
+        aliases=alias,
+        tags=tag,
+        metadata=values.metadata(meta, meta_file),
+        metrics=values.metrics(metric),
+        exclude=exclude,
+        rehash=rehash,
+        provenance={"by": default_identity(), "folder": os.getcwd(), "command": sys.argv[1:]},
+    )
+    with call.repository() as repository, call.progress() as progress:
+        result = add(repository, request, progress)
+    for warning in result.warnings:
+        call.out.warn(warning)
+    call.out.result(result, document=_document, brief=_brief, human=_human)
+
+
+def _document(result: AddResult) -> dict[str, Any]:
+    return version_document(result.version) | {
+        "created": result.created,
+        "new_bytes": result.new_bytes,
+        "stored_bytes": result.stored_bytes,
+        "moved_aliases": list(result.moved_aliases),
+        "weights_identical_to": result.weights_identical_to,
+        "warnings": list(result.warnings),
+    }
+
+
+def _brief(result: AddResult) -> str:
+    return result.version.name
+
+
+def _human(out: Output, result: AddResult) -> None:
+    version = result.version
+    name = Styled(version.name, "name")
+    if result.created:
+        out.line(
+            "Added ",
+            name,
+            f": {count(version.file_count, 'file')}, {size(version.logical_bytes)}, of which "
+            f"{size(result.new_bytes)} new, stored in {size(result.stored_bytes)}",
+        )
+    else:
+        out.line("No new version: the content is that of ", name)
+    if result.moved_aliases:
+        out.line("Aliases moved here: ", ", ".join(result.moved_aliases))
+    if result.weights_identical_to:
+        out.line("The bytes differ, but the weights are identical to ", Styled(result.weights_identical_to, "name"))

@@ -1,0 +1,42 @@
+"""`mlver init`: parse → `mlver.ops.init` → say where the repository is. Also the pattern for the other commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlver.cli.app import Example
+from mlver.cli.call import Call
+from mlver.cli.output import Output
+from mlver.ops.init import InitResult, init_repository
+
+EXAMPLES = (
+    Example("mlver init", "make this folder a repository"),
+    Example("mlver init models", "make a folder and a repository in it"),
+)
+
+_Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder; it is made if need be.", show_default=False)]
+
+
+def command(call: Call, folder: _Folder = Path()) -> None:
+    """Make a folder a repository.
+
+    Everything mlver keeps goes into `.mlver` in that folder, as with git. Doing it again changes nothing.
+    """
+    call.out.result(init_repository(folder), document=_document, brief=_brief, human=_human)
+
+
+def _document(result: InitResult) -> dict[str, Any]:
+    return {"path": result.path, "created": result.created}
+
+
+def _brief(result: InitResult) -> str:
+    return result.path
+
+
+def _human(out: Output, result: InitResult) -> None:
+    out.line("Made a repository: " if result.created else "It is a repository already: ", result.path)
+    if result.created:
+        out.hint("Record a first version with: mlver add PATH --name NAME --type TYPE")

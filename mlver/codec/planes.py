@@ -1,0 +1,245 @@
+"""Byte planes: a tensor's chunk with the bytes of equal significance put together, each plane stored as it pays.
+
+In weights the exponents are few and skewed while the mantissas are noise; apart, the former compress and the latter
+are copied. Layout of the payload, in this order::
+
+    u8       bits 0–3: element size W in bytes: 1, 2, 4 or 8; bits 4–6: zero; bit 7: the sign is moved (below)
+    W ×      one descriptor a plane, the most significant plane first:
+             u8 0                 RAW       the plane's n bytes are stored as they are
+             u8 1, u32 length     ZSTD      `length` bytes are stored: one zstd frame with its content size, which is n
+             u8 2, u8 value       CONSTANT  nothing is stored: all n bytes are `value`
+             u8 3, u8 start,      NIBBLES   `escapes` bytes, then `length` bytes: one zstd frame with its content size,
+             u32 escapes,                   which is n / 2 rounded up. Byte i of its content holds the nibbles of plane
+             u32 length                     byte 2i (low half) and 2i + 1 (high half). Nibble v below 15 is the byte
+                                            (start + v) modulo 256; nibble 15 takes the next of the escape bytes.
+    …        the stored bytes of the planes, in the same order
+    …        the raw size modulo W last bytes of the chunk, as they are
+
+n is the raw size divided by W, rounded down. Elements are little-endian: without a moved sign, byte i of the plane
+number p (0 is the most significant) is byte ``i * W + W - 1 - p`` of the chunk. With it (W is not 1), the nine highest
+bits of every element are first rotated left by one: in BF16 and F32 plane 0 is then exactly the exponent, and bit 7 of
+plane 1 is the sign. If n is odd, the last high nibble is zero. All of the payload is accounted for: a byte more or
+less is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mlver.codec import frames, nibbles
+from mlver.codec.frames import Buffer
+from mlver.errors import IntegrityError
+
+Plane = npt.NDArray[np.uint8]
+
+_SIGN_MOVED = 0x80
+_RAW, _ZSTD, _CONSTANT, _NIBBLES = 0, 1, 2, 3
+LENGTH_BYTES = 4
+
+
+def encode(raw: Buffer, element_bytes: int, move_sign: bool) -> tuple[Buffer, ...]:
+    """Encode a chunk as planes.
+
+    Args:
+        raw: The chunk.
+        element_bytes: 1, 2, 4 or 8.
+        move_sign: Put the sign beside the mantissa, so that the exponent is a plane of its own.
+
+    Returns:
+        The payload's parts. They are larger than `raw`, by the header, when no plane is worth compressing.
+    """
+    count = len(raw) // element_bytes
+    elements = np.frombuffer(raw, dtype=f"<u{element_bytes}", count=count)
+    header = bytearray([element_bytes | (_SIGN_MOVED if move_sign else 0)])
+    stored: list[Buffer] = []
+    for plane in _split(elements, move_sign):
+        _store(plane, header, stored)
+    stored.append(memoryview(raw)[count * element_bytes :])
+    return (bytes(header), *stored)
+
+
+def decode(payload: Buffer, raw_size: int) -> memoryview:
+    """Give back the `raw_size` bytes of a chunk.
+
+    Raises:
+        IntegrityError: `payload` is not the planes of `raw_size` bytes.
+    """
+    reader = Reader(memoryview(payload))
+    element_bytes, sign_moved = flagged(reader.byte())
+    if sign_moved and element_bytes == 1:
+        raise IntegrityError("A chunk of single bytes has no sign to move.")
+    count = raw_size // element_bytes
+    descriptors = [reader.descriptor(count) for _ in range(element_bytes)]
+    planes = [_load(reader, descriptor, count) for descriptor in descriptors]
+    tail = reader.plane(raw_size % element_bytes)
+    reader.end()
+    out = np.empty(raw_size, np.uint8)
+    _merge(planes, sign_moved, out[: raw_size - tail.size].view(f"<u{element_bytes}"))
+    out[raw_size - tail.size :] = tail
+    return out.data
+
+
+@dataclass(frozen=True, slots=True)
+class _Descriptor:
+    """How one plane is stored; `argument` is the constant value or the window's start."""
+
+    method: int
+    argument: int = 0
+    escapes: int = 0
+    length: int = 0
+
+
+def flagged(head: int) -> tuple[int, bool]:
+    """Take a payload's first byte apart: the element size in bytes, and the flag in bit 7.
+
+    Raises:
+        IntegrityError: The size is not 1, 2, 4 or 8.
+    """
+    element_bytes = head & ~_SIGN_MOVED
+    if element_bytes not in (1, 2, 4, 8):
+        raise IntegrityError(f"A chunk's payload begins with {head:#04x}, which says nothing.")
+    return element_bytes, element_bytes != head
+
+
+@dataclass(slots=True)
+class Reader:
+    """What is left of a payload; reading beyond its end raises `IntegrityError`."""
+
+    rest: memoryview
+
+    def take(self, size_bytes: int) -> memoryview:
+        """Read so many bytes, without a copy."""
+        if size_bytes > len(self.rest):
+            raise IntegrityError("A chunk's planes are cut short.")
+        taken, self.rest = self.rest[:size_bytes], self.rest[size_bytes:]
+        return taken
+
+    def plane(self, size_bytes: int) -> Plane:
+        """Read so many bytes as a plane."""
+        return np.frombuffer(self.take(size_bytes), np.uint8)
+
+    def byte(self) -> int:
+        """Read a u8."""
+        return self.take(1)[0]
+
+    def length(self) -> int:
+        """Read a u32."""
+        return int.from_bytes(self.take(LENGTH_BYTES), "little")
+
+    def descriptor(self, count: int) -> _Descriptor:
+        """Read the descriptor of a plane of `count` bytes."""
+        method = self.byte()
+        if method == _RAW:
+            return _Descriptor(method, length=count)
+        if method == _ZSTD:
+            return _Descriptor(method, length=self.length())
+        if method == _CONSTANT:
+            return _Descriptor(method, argument=self.byte())
+        if method == _NIBBLES:
+            return _Descriptor(method, self.byte(), self.length(), self.length())
+        raise IntegrityError(f"A chunk's plane has the unknown method {method}.")
+
+    def end(self) -> None:
+        """Check that nothing is left."""
+        if self.rest:
+            raise IntegrityError(f"A chunk's planes are followed by {len(self.rest)} bytes that do not belong there.")
+
+
+def _store(plane: Plane, header: bytearray, stored: list[Buffer]) -> None:
+    """Append one plane's descriptor and its bytes."""
+    if _is_constant(plane):
+        header += bytes([_CONSTANT, int(plane[0])])
+        return
+    sample = frames.sample(plane.data)
+    # Noise, which is what mantissas are, is told first and fastest.
+    if frames.pays(sample) and (_store_nibbles(plane, sample, header, stored) or _store_zstd(plane, header, stored)):
+        return
+    header.append(_RAW)
+    stored.append(plane.data)
+
+
+def _store_nibbles(plane: Plane, sample: Buffer, header: bytearray, stored: list[Buffer]) -> bool:
+    start = nibbles.window(np.frombuffer(sample, np.uint8))
+    packed = None if start is None else nibbles.pack(plane, start)
+    if start is None or packed is None:
+        return False
+    pairs, escaped = packed
+    frame = frames.compress_always(pairs.data)
+    header += bytes([_NIBBLES, start]) + _length(escaped.size) + _length(len(frame))
+    stored += [escaped.data, frame]
+    return True
+
+
+def _store_zstd(plane: Plane, header: bytearray, stored: list[Buffer]) -> bool:
+    frame = frames.compress(plane.data, frames.WEIGHTS)
+    if frame is None:
+        return False
+    header += bytes([_ZSTD]) + _length(len(frame))
+    stored.append(frame)
+    return True
+
+
+def _length(value: int) -> bytes:
+    return value.to_bytes(LENGTH_BYTES, "little")
+
+
+def _load(reader: Reader, descriptor: _Descriptor, count: int) -> Plane:
+    if descriptor.method == _CONSTANT:
+        return np.full(count, descriptor.argument, np.uint8)
+    escaped = reader.plane(descriptor.escapes)
+    stored = reader.take(descriptor.length)
+    if descriptor.method == _RAW:
+        return np.frombuffer(stored, np.uint8)
+    if descriptor.method == _ZSTD:
+        return np.frombuffer(frames.decompress(stored, count), np.uint8)
+    pairs = np.frombuffer(frames.decompress(stored, (count + 1) // 2), np.uint8)
+    return nibbles.unpack(pairs, escaped, descriptor.argument, count)
+
+
+def _is_constant(plane: Plane) -> bool:
+    if plane.size == 0:
+        return False
+    value = plane[0]
+    # Two bytes tell nearly always, without a pass over the plane.
+    return bool(value == plane[-1] and value == plane[plane.size // 2] and (plane == value).all())
+
+
+def _split(elements: npt.NDArray[np.unsignedinteger], move_sign: bool) -> list[Plane]:
+    """Return the planes of `elements`, shape (n,), each u8 of shape (n,), the most significant first."""
+    bits = elements.itemsize * 8
+    planes = [_byte(elements, shift) for shift in range(bits - 8, -1, -8)]
+    if move_sign:
+        sign = planes[0]
+        sign &= 0x80
+        planes[0] = _byte(elements, bits - 9)
+        planes[1] &= 0x7F
+        planes[1] |= sign
+    return planes
+
+
+def _byte(elements: npt.NDArray[np.unsignedinteger], shift: int) -> Plane:
+    # Shift and narrow is several times as fast as a strided copy of the bytes: numpy has vector code for both steps.
+    return (elements >> shift if shift else elements).astype(np.uint8, copy=False)
+
+
+def _merge(planes: list[Plane], sign_moved: bool, out: npt.NDArray[np.unsignedinteger]) -> None:
+    """Write the elements that `planes` are the bytes of to `out`, shape (n,)."""
+    out[:] = planes[0]
+    rest = planes[1:]
+    if sign_moved:
+        _merge_sign(out, rest.pop(0))
+    for plane in rest:
+        out <<= 8
+        out |= plane
+
+
+def _merge_sign(out: npt.NDArray[np.unsignedinteger], second: Plane) -> None:
+    """Turn exponents into the sixteen highest bits of the elements, with the sign from bit 7 of `second`."""
+    out <<= 7
+    # Sign extension brings bit 7 to bit 15 (and to bit 7, which is the exponent's and is masked).
+    low = second.view(np.int8).astype(np.int16).view(np.uint16)
+    low &= 0x807F
+    out |= low

@@ -1,0 +1,280 @@
+"""Events: the numbered immutable entries whose sequence is the truth about an artifact's versions and names.
+
+An event is one JSON line and one line with its digest; it holds one or more actions that happen together or not
+at all. Each changing action bears what was there before, so it can be taken back, and an audit needs no replay.
+
+Source: the transaction log of Delta Lake, https://github.com/delta-io/delta/blob/master/PROTOCOL.md
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from mlver.errors import IntegrityError
+
+EVENT_FORMAT = 1
+MAX_EVENT_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CreateArtifact:
+    """A new artifact's name and type; its log is kept in the folder of this first name."""
+
+    do: ClassVar[str] = "create"
+    artifact: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenameArtifact:
+    """An artifact's name moves; its log, history and aliases stay where they are."""
+
+    do: ClassVar[str] = "rename"
+    artifact: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetType:
+    """An artifact that never had a version gets another type."""
+
+    do: ClassVar[str] = "type"
+    artifact: str
+    to: str
+    was: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddVersion:
+    """A new version. Sizes are bytes; `stored_bytes` is what its new chunks take in packs."""
+
+    do: ClassVar[str] = "add"
+    version: int
+    manifest: str
+    logical_bytes: int
+    new_bytes: int
+    stored_bytes: int
+    file_count: int
+    tensor_count: int
+    weights: str | None = None
+    message: str | None = None
+    tags: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveAlias:
+    """An alias moves; `to` None means it goes, `was` None that it is new."""
+
+    do: ClassVar[str] = "alias"
+    alias: str
+    to: int | None
+    was: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetTag:
+    """A version gains or loses a tag."""
+
+    do: ClassVar[str] = "tag"
+    version: int
+    tag: str
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetNote:
+    """A version's note changes; None is no note."""
+
+    do: ClassVar[str] = "note"
+    version: int
+    to: str | None
+    was: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetValue:
+    """One metadata or metrics value changes. `to` and `was` hold one value, or none for an absent key."""
+
+    do: ClassVar[str] = "set"
+    version: int
+    field: str
+    key: str
+    to: list[Any]
+    was: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SetRemoved:
+    """A version is marked removed, or comes back. Its number is never used again."""
+
+    do: ClassVar[str] = "remove"
+    version: int
+    removed: bool
+
+
+Action = CreateArtifact | RenameArtifact | SetType | AddVersion | MoveAlias | SetTag | SetNote | SetValue | SetRemoved
+_ACTIONS: dict[str, type[Action]] = {
+    kind.do: kind
+    for kind in (
+        CreateArtifact,
+        RenameArtifact,
+        SetType,
+        AddVersion,
+        MoveAlias,
+        SetTag,
+        SetNote,
+        SetValue,
+        SetRemoved,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a log.
+
+    Attributes:
+        number: Position in the log, from 0, without gaps.
+        write_id: 32 random hex digits, by which a writer knows its own event again.
+        at: When, as ISO 8601 in UTC.
+        by: Who, such as `ada@workstation`.
+        actions: What happened, all of it or nothing.
+        undoes: Number of the event of the same log that this one takes back.
+    """
+
+    number: int
+    write_id: str
+    at: str
+    by: str
+    actions: tuple[Action, ...]
+    undoes: int | None = None
+
+
+def new_event(number: int, by: str, actions: tuple[Action, ...], undoes: int | None = None) -> Event:
+    """Return an event that happens now, with a fresh write id."""
+    return Event(number, secrets.token_hex(16), now(), by, actions, undoes)
+
+
+def now() -> str:
+    """Return the present as ISO 8601 in UTC with microseconds, such as `2026-01-31T08:15:00.000000Z`."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def encode_event(event: Event) -> bytes:
+    """Return the bytes of an event's file: canonical JSON, newline, `blake3:` digest of it, newline."""
+    from mlver.digests import blake3_hex, canonical_json
+
+    document: dict[str, Any] = {
+        "mlver_event": EVENT_FORMAT,
+        "number": event.number,
+        "write_id": event.write_id,
+        "at": event.at,
+        "by": event.by,
+        "actions": [{"do": action.do, **asdict(action)} for action in event.actions],
+    }
+    if event.undoes is not None:
+        document["undoes"] = event.undoes
+    line = canonical_json(document)
+    return line + b"\nblake3:" + blake3_hex(line).encode() + b"\n"
+
+
+def decode_event(data: bytes, number: int, name: str) -> Event:
+    """Read an event's file.
+
+    Args:
+        data: The whole file.
+        number: The number it must bear.
+        name: What to call it in errors.
+
+    Raises:
+        IntegrityError: It is damaged, or not an event this program understands.
+    """
+    from mlver.digests import blake3_hex
+
+    if len(data) > MAX_EVENT_BYTES:
+        raise IntegrityError(f"Event {name} is larger than {MAX_EVENT_BYTES} bytes.")
+    line, _, rest = data.partition(b"\n")
+    if rest != b"blake3:" + blake3_hex(line).encode() + b"\n":
+        raise IntegrityError(f"Event {name} is damaged: its digest does not match.")
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"Event {name} is not JSON.") from error
+    return _event_from(document, number, name)
+
+
+def _event_from(document: Any, number: int, name: str) -> Event:
+    if not isinstance(document, dict) or document.get("mlver_event") != EVENT_FORMAT:
+        raise IntegrityError(
+            f"Event {name} has an unknown format.",
+            "A newer mlver may have written it: upgrade.",
+        )
+    values = {key: value for key, value in document.items() if key not in ("mlver_event", "actions")}
+    checks = {
+        "number": "int",
+        "write_id": "str",
+        "at": "str",
+        "by": "str",
+        "undoes": "int | None",
+    }
+    actions = document.get("actions")
+    well_formed = (
+        values.keys() | {"undoes"} == checks.keys()
+        and all(_CHECKS[checks[key]](value) for key, value in values.items())
+        and values["number"] == number
+        and isinstance(actions, list)
+    )
+    if not well_formed or actions is None:
+        raise IntegrityError(f"Event {name} is malformed.")
+    return Event(actions=tuple(_action_from(action, name) for action in actions), **values)
+
+
+def _action_from(document: Any, name: str) -> Action:
+    kind = _ACTIONS.get(str(document.get("do"))) if isinstance(document, dict) else None
+    if kind is None:
+        raise IntegrityError(
+            f"Event {name} has an unknown action.",
+            "A newer mlver may have written it: upgrade.",
+        )
+    values = {key: value for key, value in document.items() if key != "do"}
+    checks = {
+        f.name: (
+            _CHECKS[str(f.type)],
+            f.default is MISSING and f.default_factory is MISSING,
+        )
+        for f in fields(kind)
+    }
+    valid = values.keys() <= checks.keys() and all(
+        check(values[key]) if key in values else not required for key, (check, required) in checks.items()
+    )
+    if not valid:
+        raise IntegrityError(f"Event {name} has a malformed {kind.do!r} action.")
+    return kind(**values)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_CHECKS: Mapping[str, Callable[[Any], bool]] = {
+    "str": _is_text,
+    "int": _is_integer,
+    "bool": lambda value: isinstance(value, bool),
+    "str | None": lambda value: value is None or _is_text(value),
+    "int | None": lambda value: value is None or _is_integer(value),
+    "list[str]": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "list[Any]": lambda value: isinstance(value, list) and len(value) <= 1,
+    "dict[str, Any]": lambda value: isinstance(value, dict),
+}

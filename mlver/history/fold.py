@@ -1,0 +1,206 @@
+"""Folding: one event of a log applied to the tables of the version index.
+
+The tables are the state that the logs add up to; `apply` is the only code that changes them.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from mlver.errors import IntegrityError
+from mlver.history.event import (
+    Action,
+    AddVersion,
+    CreateArtifact,
+    Event,
+    MoveAlias,
+    RenameArtifact,
+    SetNote,
+    SetRemoved,
+    SetTag,
+    SetType,
+    SetValue,
+    encode_event,
+)
+
+SCHEMA = """
+CREATE TABLE artifacts (
+    key INTEGER PRIMARY KEY, name TEXT UNIQUE, folder TEXT UNIQUE, type TEXT,
+    head INTEGER NOT NULL DEFAULT -1, latest INTEGER, version_count INTEGER NOT NULL DEFAULT 0,
+    next_version INTEGER NOT NULL DEFAULT 0);
+INSERT INTO artifacts (key) VALUES (0);
+CREATE TABLE former_names (name TEXT PRIMARY KEY, artifact INTEGER NOT NULL);
+CREATE TABLE versions (
+    artifact INTEGER, number INTEGER, manifest TEXT, created_at TEXT, created_by TEXT, message TEXT, note TEXT,
+    tags TEXT, metadata TEXT, metrics TEXT, provenance TEXT, logical_bytes INTEGER, new_bytes INTEGER,
+    stored_bytes INTEGER, file_count INTEGER, tensor_count INTEGER, weights TEXT, removed INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (artifact, number)) WITHOUT ROWID;
+CREATE INDEX versions_by_manifest ON versions (manifest);
+CREATE INDEX versions_by_weights ON versions (weights);
+CREATE TABLE aliases (
+    artifact INTEGER, alias TEXT, version INTEGER, PRIMARY KEY (artifact, alias)) WITHOUT ROWID;
+CREATE TABLE events (
+    artifact INTEGER, number INTEGER, data BLOB, undoes INTEGER, PRIMARY KEY (artifact, number)) WITHOUT ROWID;
+"""
+
+
+def apply(db: sqlite3.Connection, key: int, event: Event) -> None:
+    """Apply `event` of the log of artifact row `key`, unless it is folded already.
+
+    Raises:
+        IntegrityError: The event contradicts the ones before it.
+    """
+    updated = db.execute(
+        "UPDATE artifacts SET head = ? WHERE key = ? AND head = ?",
+        (event.number, key, event.number - 1),
+    )
+    if updated.rowcount == 0:
+        return  # another process folded it meanwhile
+    for action in event.actions:
+        _FOLDS[type(action)](db, key, event, action)
+    db.execute(
+        "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)",
+        (key, event.number, encode_event(event), event.undoes),
+    )
+
+
+def forget(db: sqlite3.Connection, key: int) -> None:
+    """Empty the tables of artifact row `key`; row 0 is the log of names, and with it goes everything."""
+    if key == 0:
+        for table in ("artifacts", "former_names", "versions", "aliases", "events"):
+            db.execute(f"DELETE FROM {table}")
+        db.execute("INSERT INTO artifacts (key) VALUES (0)")
+        return
+    for table in ("versions", "aliases", "events"):
+        db.execute(f"DELETE FROM {table} WHERE artifact = ?", (key,))
+    db.execute(
+        "UPDATE artifacts SET head = -1, latest = NULL, version_count = 0, next_version = 0 WHERE key = ?",
+        (key,),
+    )
+
+
+def _fold_create(db: sqlite3.Connection, _key: int, _event: Event, action: CreateArtifact) -> None:
+    db.execute(
+        "INSERT OR IGNORE INTO artifacts (name, folder, type) VALUES (?, ?, ?)",
+        (action.artifact, action.artifact, action.type),
+    )
+
+
+def _fold_rename(db: sqlite3.Connection, _key: int, event: Event, action: RenameArtifact) -> None:
+    row = db.execute("SELECT key FROM artifacts WHERE name = ?", (action.artifact,)).fetchone()
+    if row is None:
+        raise IntegrityError(f"Name event {event.number} renames {action.artifact!r}, which does not exist.")
+    db.execute("UPDATE artifacts SET name = ? WHERE key = ?", (action.to, row[0]))
+    db.execute("DELETE FROM former_names WHERE name = ?", (action.to,))
+    db.execute("INSERT OR REPLACE INTO former_names VALUES (?, ?)", (action.artifact, row[0]))
+
+
+def _fold_type(db: sqlite3.Connection, _key: int, _event: Event, action: SetType) -> None:
+    db.execute("UPDATE artifacts SET type = ? WHERE name = ?", (action.to, action.artifact))
+
+
+def _fold_add(db: sqlite3.Connection, key: int, event: Event, action: AddVersion) -> None:
+    if db.execute(
+        "SELECT 1 FROM versions WHERE artifact = ? AND number = ?",
+        (key, action.version),
+    ).fetchone():
+        raise IntegrityError(f"Event {event.number} adds v{action.version} a second time.")
+    db.execute(
+        "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+        (
+            key,
+            action.version,
+            action.manifest,
+            event.at,
+            event.by,
+            action.message,
+            json.dumps(sorted(set(action.tags))),
+            json.dumps(action.metadata),
+            json.dumps(action.metrics),
+            json.dumps(action.provenance),
+            action.logical_bytes,
+            action.new_bytes,
+            action.stored_bytes,
+            action.file_count,
+            action.tensor_count,
+            action.weights,
+        ),
+    )
+    db.execute(
+        "UPDATE artifacts SET next_version = max(next_version, ?2 + 1), latest = max(ifnull(latest, -1), ?2), "
+        "version_count = version_count + 1 WHERE key = ?1",
+        (key, action.version),
+    )
+
+
+def _fold_alias(db: sqlite3.Connection, key: int, _event: Event, action: MoveAlias) -> None:
+    if action.to is None:
+        db.execute("DELETE FROM aliases WHERE artifact = ? AND alias = ?", (key, action.alias))
+    else:
+        db.execute(
+            "INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)",
+            (key, action.alias, action.to),
+        )
+
+
+def _fold_tag(db: sqlite3.Connection, key: int, event: Event, action: SetTag) -> None:
+    tags = set(json.loads(_column(db, key, event, action.version, "tags")))
+    tags = tags | {action.tag} if action.present else tags - {action.tag}
+    _set_column(db, key, action.version, "tags", json.dumps(sorted(tags)))
+
+
+def _fold_note(db: sqlite3.Connection, key: int, _event: Event, action: SetNote) -> None:
+    _set_column(db, key, action.version, "note", action.to)
+
+
+def _fold_value(db: sqlite3.Connection, key: int, event: Event, action: SetValue) -> None:
+    if action.field not in ("metadata", "metrics"):
+        raise IntegrityError(f"Event {event.number} sets an unknown field {action.field!r}.")
+    values = json.loads(_column(db, key, event, action.version, action.field))
+    values.pop(action.key, None)
+    if action.to:
+        values[action.key] = action.to[0]
+    _set_column(db, key, action.version, action.field, json.dumps(values))
+
+
+def _fold_removed(db: sqlite3.Connection, key: int, _event: Event, action: SetRemoved) -> None:
+    _set_column(db, key, action.version, "removed", int(action.removed))
+    db.execute(
+        "UPDATE artifacts SET (latest, version_count) = (SELECT max(number), count(*) FROM versions "
+        "WHERE artifact = ?1 AND NOT removed) WHERE key = ?1",
+        (key,),
+    )
+
+
+def _column(db: sqlite3.Connection, key: int, event: Event, number: int, column: str) -> str:
+    row = db.execute(
+        f"SELECT {column} FROM versions WHERE artifact = ? AND number = ?",
+        (key, number),
+    ).fetchone()
+    if row is None:
+        raise IntegrityError(f"Event {event.number} speaks of v{number}, which does not exist.")
+    return str(row[0])
+
+
+def _set_column(db: sqlite3.Connection, key: int, number: int, column: str, value: str | int | None) -> None:
+    db.execute(
+        f"UPDATE versions SET {column} = ? WHERE artifact = ? AND number = ?",
+        (value, key, number),
+    )
+
+
+_Fold = Callable[[sqlite3.Connection, int, Event, Any], None]
+_FOLDS: dict[type[Action], _Fold] = {
+    CreateArtifact: _fold_create,
+    RenameArtifact: _fold_rename,
+    SetType: _fold_type,
+    AddVersion: _fold_add,
+    MoveAlias: _fold_alias,
+    SetTag: _fold_tag,
+    SetNote: _fold_note,
+    SetValue: _fold_value,
+    SetRemoved: _fold_removed,
+}

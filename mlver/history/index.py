@@ -1,0 +1,300 @@
+"""The version index: the logs folded into tables of `index.sqlite`, a cache that can be deleted at any time.
+
+`refresh` reads the events that are newer than what is folded already and applies each exactly once; everything
+else here is a query. Several processes share one index: an event is applied only onto the state just before it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from mlver.history.event import Event, decode_event
+from mlver.history.fold import apply, forget
+from mlver.history.log import EventLog, LogStorage
+from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.ids import ManifestId
+from mlver.names import LATEST, fold
+from mlver.store.sqlite import CacheConnection, CacheDamaged
+
+NAMES_FOLDER = "names"
+NAMES_KEY = 0
+
+_HIGHEST = 1 << 62
+_ARTIFACT_COLUMNS = "key, name, folder, type, latest, version_count"
+
+
+class VersionIndex:
+    """Queries over all logs of a repository.
+
+    Args:
+        connection: The cache, with `fold.SCHEMA` applied.
+        storage: Where the logs live.
+    """
+
+    def __init__(self, connection: CacheConnection, storage: LogStorage) -> None:
+        self._connection = connection
+        self._storage = storage
+
+    # Folding: log → tables
+
+    def refresh(self, artifact: ArtifactRecord | None = None) -> None:
+        """Fold what is new in the names' log, and in one artifact's log or (None) in all of them.
+
+        Raises:
+            IntegrityError: An event is damaged or missing.
+        """
+        self._fold(NAMES_KEY, NAMES_FOLDER)
+        if artifact is not None:
+            self._fold(artifact.key, f"log/{artifact.folder}")
+            return
+        for key, folder in self._rows("SELECT key, folder FROM artifacts WHERE key != 0"):
+            self._fold(key, f"log/{folder}")
+
+    def head(self, key: int) -> int:
+        """Return the number of the newest folded event of an artifact's log, -1 if it has none."""
+        return int(self._one("SELECT head FROM artifacts WHERE key = ?", key)[0])
+
+    def log(self, artifact: ArtifactRecord | None) -> EventLog:
+        """Return an artifact's log, or (None) the log of names."""
+        return EventLog(self._storage, f"log/{artifact.folder}" if artifact else NAMES_FOLDER)
+
+    def _fold(self, key: int, folder: str) -> None:
+        log = EventLog(self._storage, folder)
+        head = self.head(key)
+        if head >= 0 and not log.exists(head):
+            # The log was replaced by an older copy: nothing folded from it can be trusted.
+            with self._connection.transaction():
+                forget(self._connection, key)
+            head = -1
+        if log.exists(head + 1):
+            with self._connection.transaction():
+                for event in log.events(head + 1):
+                    apply(self._connection, key, event)
+
+    def apply(self, artifact: ArtifactRecord | None, event: Event) -> None:
+        """Fold one event that was just appended."""
+        with self._connection.transaction():
+            apply(self._connection, artifact.key if artifact else NAMES_KEY, event)
+
+    # Queries
+
+    def artifact(self, name: str) -> ArtifactRecord | None:
+        """Return the artifact that bears `name` now."""
+        row = self._first(f"SELECT {_ARTIFACT_COLUMNS} FROM artifacts WHERE name = ?", name)
+        return ArtifactRecord(*row) if row else None
+
+    def renamed_artifact(self, former_name: str) -> ArtifactRecord | None:
+        """Return the artifact that once bore `former_name`."""
+        row = self._first(
+            f"SELECT {_ARTIFACT_COLUMNS} FROM artifacts WHERE key = (SELECT artifact FROM former_names WHERE name = ?)",
+            former_name,
+        )
+        return ArtifactRecord(*row) if row else None
+
+    def artifacts(self) -> list[ArtifactRecord]:
+        """Return all artifacts that ever had a version, by name."""
+        rows = self._rows(
+            f"SELECT {_ARTIFACT_COLUMNS} FROM artifacts WHERE key != 0 AND next_version > 0 ORDER BY name"
+        )
+        return [ArtifactRecord(*row) for row in rows]
+
+    def name_in_use(self, name: str) -> str | None:
+        """Return the present or former name that `name` would collide with, case and Unicode form ignored."""
+        wanted = fold(name)
+        rows = self._rows("SELECT name FROM artifacts WHERE key != 0 UNION ALL SELECT name FROM former_names")
+        folders = self._rows("SELECT folder FROM artifacts WHERE key != 0")
+        return next((used for (used,) in [*rows, *folders] if fold(used) == wanted), None)
+
+    def next_version(self, artifact: ArtifactRecord) -> int:
+        """Return the number that the artifact's next version gets; never one that was used."""
+        return int(self._one("SELECT next_version FROM artifacts WHERE key = ?", artifact.key)[0])
+
+    def versions(
+        self, artifact: ArtifactRecord, limit: int | None = None, *, removed: bool = False, newest: int | None = None
+    ) -> list[VersionRecord]:
+        """Return an artifact's versions, newest first.
+
+        Args:
+            artifact: Whose versions.
+            limit: At most so many.
+            removed: Removed ones too.
+            newest: None above this number.
+        """
+        return self._versions(
+            "v.artifact = ? AND v.number <= ?" + ("" if removed else " AND NOT v.removed"),
+            [artifact.key, _HIGHEST if newest is None else newest],
+            "ORDER BY v.number DESC LIMIT ?",
+            [-1 if limit is None else limit],
+        )
+
+    def count_older(self, artifact: ArtifactRecord, number: int, *, removed: bool = False) -> int:
+        """Return how many versions have a number below `number`."""
+        condition = "" if removed else " AND NOT removed"
+        query = f"SELECT count(*) FROM versions WHERE artifact = ? AND number < ?{condition}"
+        return int(self._one(query, artifact.key, number)[0])
+
+    def version(self, artifact: ArtifactRecord, number: int) -> VersionRecord | None:
+        """Return one version, also a removed one."""
+        found = self._versions("v.artifact = ? AND v.number = ?", [artifact.key, number])
+        return found[0] if found else None
+
+    def predecessor(self, artifact: ArtifactRecord, number: int, steps: int) -> int | None:
+        """Return the number of the version `steps` before `number`, removed ones not counted."""
+        row = self._first(
+            "SELECT number FROM versions WHERE artifact = ? AND number <= ? AND NOT removed "
+            "ORDER BY number DESC LIMIT 1 OFFSET ?",
+            artifact.key,
+            number,
+            steps,
+        )
+        return int(row[0]) if row else None
+
+    def live_versions_of(self, identity: str) -> list[VersionRecord]:
+        """Return all versions with this content that are not removed, in any artifact."""
+        return self._versions("v.manifest = ? AND NOT v.removed", [identity])
+
+    def versions_by_id_prefix(self, digits: str) -> list[VersionRecord]:
+        """Return all versions whose id starts with `blake3:` and these hex digits."""
+        low = f"blake3:{digits}"
+        return self._versions("v.manifest >= ? AND v.manifest < ? AND NOT v.removed", [low, low + "g"])
+
+    def version_with_weights(self, weights: str, preferred: ArtifactRecord) -> VersionRecord | None:
+        """Return the newest version with these weights that is not removed, one of `preferred` if there is one."""
+        found = self._versions(
+            "v.weights = ? AND NOT v.removed",
+            [weights],
+            "ORDER BY v.artifact = ? DESC, v.number DESC LIMIT 1",
+            [preferred.key],
+        )
+        return found[0] if found else None
+
+    def alias(self, artifact: ArtifactRecord, alias: str) -> int | None:
+        """Return the version number that an alias names; `latest` is known too."""
+        if alias == LATEST:
+            row = self._first("SELECT latest FROM artifacts WHERE key = ?", artifact.key)
+        else:
+            row = self._first(
+                "SELECT version FROM aliases WHERE artifact = ? AND alias = ?",
+                artifact.key,
+                alias,
+            )
+        return None if row is None or row[0] is None else int(row[0])
+
+    def aliases(self, artifact: ArtifactRecord) -> dict[str, int]:
+        """Return all aliases of an artifact with their version numbers, `latest` first."""
+        rows = self._rows(
+            "SELECT alias, version FROM aliases WHERE artifact = ? ORDER BY alias",
+            artifact.key,
+        )
+        latest = self.alias(artifact, LATEST)
+        return ({} if latest is None else {LATEST: latest}) | dict(rows)
+
+    def all_manifests(self) -> dict[str, list[tuple[str, int, bool]]]:
+        """Return each manifest id with the (artifact, version, removed) it belongs to."""
+        found: dict[str, list[tuple[str, int, bool]]] = {}
+        for manifest, name, number, removed in self._rows(
+            "SELECT v.manifest, a.name, v.number, v.removed FROM versions v JOIN artifacts a ON a.key = v.artifact "
+            "ORDER BY a.name, v.number"
+        ):
+            found.setdefault(manifest, []).append((name, number, bool(removed)))
+        return found
+
+    def events(self, artifact: ArtifactRecord | None, limit: int | None = None) -> list[Event]:
+        """Return the newest events of a log, newest first."""
+        rows = self._rows(
+            "SELECT number, data FROM events WHERE artifact = ? ORDER BY number DESC LIMIT ?",
+            artifact.key if artifact else NAMES_KEY,
+            -1 if limit is None else limit,
+        )
+        return [decode_event(data, number, f"{number} in the index") for number, data in rows]
+
+    def undone_by(self, artifact: ArtifactRecord | None) -> dict[int, int]:
+        """Return which events were taken back: number → number of the newest event that did."""
+        key = artifact.key if artifact else NAMES_KEY
+        return dict(
+            self._rows(
+                "SELECT undoes, max(number) FROM events WHERE artifact = ? AND undoes NOT NULL GROUP BY undoes",
+                key,
+            )
+        )
+
+    def _versions(self, where: str, values: list[Any], tail: str = "", more: Iterable[Any] = ()) -> list[VersionRecord]:
+        rows = self._rows(
+            "SELECT a.name, a.type, v.number, v.manifest, v.created_at, v.created_by, v.message, v.note, "
+            "v.number = a.latest, (SELECT json_group_array(alias) FROM (SELECT alias FROM aliases l WHERE "
+            "l.artifact = v.artifact AND l.version = v.number ORDER BY alias)), v.tags, v.metadata, v.metrics, "
+            "v.provenance, v.logical_bytes, v.new_bytes, v.stored_bytes, v.file_count, v.tensor_count, v.weights, "
+            f"v.removed FROM versions v JOIN artifacts a ON a.key = v.artifact WHERE {where} {tail}",
+            *values,
+            *more,
+        )
+        return [_version_from(row) for row in rows]
+
+    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._connection.reading():
+            return self._connection.execute(sql, values).fetchall()
+
+    def _first(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+        with self._connection.reading():
+            row: tuple[Any, ...] | None = self._connection.execute(sql, values).fetchone()
+        return row
+
+    def _one(self, sql: str, *values: Any) -> tuple[Any, ...]:
+        row = self._first(sql, *values)
+        if row is None:
+            raise CacheDamaged(sqlite3.DatabaseError("the index lost a row"))
+        return row
+
+
+def _version_from(row: tuple[Any, ...]) -> VersionRecord:
+    (
+        name,
+        kind,
+        number,
+        manifest,
+        at,
+        by,
+        message,
+        note,
+        is_latest,
+        aliases,
+        tags,
+        *rest,
+    ) = row
+    (
+        metadata,
+        metrics,
+        provenance,
+        logical,
+        new,
+        stored,
+        files,
+        tensors,
+        weights,
+        removed,
+    ) = rest
+    return VersionRecord(
+        artifact=name,
+        type=kind,
+        number=number,
+        id=ManifestId(manifest),
+        created_at=at,
+        created_by=by,
+        message=message,
+        note=note,
+        aliases=((LATEST,) if is_latest else ()) + tuple(json.loads(aliases)),
+        tags=tuple(json.loads(tags)),
+        metadata=json.loads(metadata),
+        metrics=json.loads(metrics),
+        provenance=json.loads(provenance),
+        logical_bytes=logical,
+        new_bytes=new,
+        stored_bytes=stored,
+        file_count=files,
+        tensor_count=tensors,
+        weights=weights,
+        removed=bool(removed),
+    )

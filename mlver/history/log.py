@@ -1,0 +1,168 @@
+"""A log: events 0, 1, 2, … of one artifact, each a file that is created exclusively and never changes.
+
+Two writers who want event 42 both try to create it: one wins, the other reads it and tries 43. There is no lock,
+no lease and no clock. Every full block of 256 events is also written as one segment, so that a long log is read
+with few requests; a segment says nothing that its events do not say.
+
+Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md (commits by exclusive creation).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Protocol
+
+from mlver.errors import IntegrityError, NotFoundError
+from mlver.history.event import MAX_EVENT_BYTES, Event, decode_event, encode_event
+
+SEGMENT_EVENTS = 256
+MAX_SEGMENT_BYTES = 256 << 20
+
+_logger = logging.getLogger(__name__)
+
+
+class LogStorage(Protocol):
+    """The part of a storage that a log needs, see `mlver.store.storage.Storage`."""
+
+    def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
+        """Return a blob's bytes."""
+
+    def exists(self, name: str) -> bool:
+        """Tell whether a blob is there."""
+
+    def list(self, folder: str) -> list[str]:
+        """Return all names in a folder, or raise."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Create exclusively and durably."""
+
+
+class EventLog:
+    """One folder of numbered events.
+
+    Args:
+        storage: Where the log lives.
+        folder: Such as `log/resnet50_attn`.
+    """
+
+    def __init__(self, storage: LogStorage, folder: str) -> None:
+        self._storage = storage
+        self.folder = folder
+
+    def exists(self, number: int) -> bool:
+        """Tell whether event `number` is there."""
+        return self._storage.exists(self._event_name(number))
+
+    def append(self, event: Event) -> bool:
+        """Create `event` under its number.
+
+        Returns:
+            True if it is ours now and durable; False if another writer has that number.
+        """
+        data = encode_event(event)
+        if self._storage.create(self._event_name(event.number), data):
+            return True
+        # A storage may lose the reply to a creation that succeeded: the write id tells.
+        return self.read(event.number).write_id == event.write_id
+
+    def read(self, number: int) -> Event:
+        """Return event `number`.
+
+        Raises:
+            NotFoundError: There is none yet.
+            IntegrityError: It is damaged.
+        """
+        name = self._event_name(number)
+        return decode_event(self._storage.read(name), number, name)
+
+    def events(self, start: int = 0) -> Iterator[Event]:
+        """Yield the events from `start` to the newest, in order.
+
+        Raises:
+            IntegrityError: One of them is damaged, or one is missing below a later one.
+        """
+        names = set(self._storage.list(self.folder)) if start == 0 else None
+        number = start
+        while True:
+            if names is None and number - start >= 2:
+                names = set(self._storage.list(self.folder))  # many to read: one listing finds the segments
+            block = number // SEGMENT_EVENTS
+            if names is not None and self._segment_base(block) in names:
+                for event in self._block(block):
+                    if event.number >= number:
+                        yield event
+                number = (block + 1) * SEGMENT_EVENTS
+                continue
+            try:
+                yield self.read(number)
+            except NotFoundError:
+                break
+            number += 1
+        self._refuse_gap(number, names)
+
+    def single_events(self) -> Iterator[Event]:
+        """Yield all events, each from its own file and none from a segment.
+
+        Raises:
+            IntegrityError: One of them is damaged, or one is missing below a later one.
+        """
+        names = [name for name in self._storage.list(self.folder) if name.endswith(".json")]
+        for number, name in enumerate(names):
+            if name != self._event_base(number):
+                raise IntegrityError(f"Event {self._event_name(number)} is missing, though {name} exists.")
+            yield self.read(number)
+
+    def write_segment(self, block: int) -> None:
+        """Write the segment of a full block; harmless if it is there already."""
+        import zstandard
+
+        numbers = range(block * SEGMENT_EVENTS, (block + 1) * SEGMENT_EVENTS)
+        data = b"".join(self._storage.read(self._event_name(number)) for number in numbers)
+        self._storage.create(
+            f"{self.folder}/{self._segment_base(block)}",
+            zstandard.ZstdCompressor().compress(data),
+        )
+
+    def _block(self, block: int) -> list[Event]:
+        name = f"{self.folder}/{self._segment_base(block)}"
+        numbers = range(block * SEGMENT_EVENTS, (block + 1) * SEGMENT_EVENTS)
+        try:
+            lines = _decompress(self._storage.read(name), name).splitlines(keepends=True)
+            if len(lines) != 2 * SEGMENT_EVENTS:
+                raise IntegrityError(f"Segment {name} does not hold {SEGMENT_EVENTS} events.")
+            return [decode_event(b"".join(lines[2 * i : 2 * i + 2]), n, name) for i, n in enumerate(numbers)]
+        except IntegrityError as error:
+            _logger.debug("reading single events: %s", error)
+            return [self.read(number) for number in numbers]
+
+    def _refuse_gap(self, head: int, names: set[str] | None) -> None:
+        """A missing event below an existing one is damage, never the end of the log."""
+        if names is None:
+            return
+        later = [name for name in names if name.endswith(".json") and name > self._event_base(head)]
+        if later:
+            raise IntegrityError(f"Event {self._event_name(head)} is missing, though {min(later)} exists.")
+
+    def _event_name(self, number: int) -> str:
+        return f"{self.folder}/{self._event_base(number)}"
+
+    @staticmethod
+    def _event_base(number: int) -> str:
+        return f"{number:012d}.json"
+
+    @staticmethod
+    def _segment_base(block: int) -> str:
+        return f"{block * SEGMENT_EVENTS:012d}-{(block + 1) * SEGMENT_EVENTS - 1:012d}.segment"
+
+
+def _decompress(data: bytes, name: str) -> bytes:
+    import zstandard
+
+    try:
+        declared = zstandard.get_frame_parameters(data).content_size
+        if not 0 < declared <= min(MAX_SEGMENT_BYTES, SEGMENT_EVENTS * MAX_EVENT_BYTES):
+            raise IntegrityError(f"Segment {name} declares {declared} bytes.")
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=declared)
+    except zstandard.ZstdError as error:
+        raise IntegrityError(f"Segment {name} is damaged: {error}.") from error

@@ -1,0 +1,60 @@
+"""What the index answers: artifacts, versions and log entries as plain immutable values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mlver.ids import ManifestId
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """A named line of versions.
+
+    Attributes:
+        key: Row in the index; means nothing outside this process.
+        name: Present name.
+        folder: Name of its log's folder, which is its first name.
+        type: Such as `model`.
+        latest: Number of the newest version that is not removed, if any.
+        version_count: Versions that are not removed.
+    """
+
+    key: int
+    name: str
+    folder: str
+    type: str
+    latest: int | None
+    version_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One version with everything its artifact's log says of it. Sizes are bytes."""
+
+    artifact: str
+    type: str
+    number: int
+    id: ManifestId
+    created_at: str
+    created_by: str
+    message: str | None
+    note: str | None
+    aliases: tuple[str, ...]
+    tags: tuple[str, ...]
+    metadata: dict[str, Any]
+    metrics: dict[str, Any]
+    provenance: dict[str, Any]
+    logical_bytes: int
+    new_bytes: int
+    stored_bytes: int
+    file_count: int
+    tensor_count: int
+    weights: str | None
+    removed: bool
+
+    @property
+    def name(self) -> str:
+        """The full revision, such as `resnet50_attn:v3`."""
+        return f"{self.artifact}:v{self.number}"

@@ -1,0 +1,163 @@
+"""Revisions: how a person names a version.
+
+    v4  best  latest  best~1          of the current artifact
+    NAME  NAME:v4  NAME:best  NAME@best  NAME~2
+    blake3:1f3c…  1f3c…               an id, or a prefix of one that is not ambiguous
+
+A bare word is tried as a version number, an alias of the current artifact, an artifact's name, and an id, in this
+order. `~N` goes N versions back along the artifact's numbers; removed versions do not count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mlver.errors import NotFoundError, UsageError
+from mlver.history.index import VersionIndex
+from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.ids import ID_PREFIX, is_hex
+from mlver.names import parse_version
+
+MIN_ID_DIGITS = 4
+_STEPS = re.compile(r"(?P<base>.*)~(?P<steps>[0-9]{0,9})", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a revision names.
+
+    Attributes:
+        artifact: The artifact.
+        version: The version of it.
+        notice: Something to tell the person, such as that the artifact has another name now.
+    """
+
+    artifact: ArtifactRecord
+    version: VersionRecord
+    notice: str | None = None
+
+
+def resolve(index: VersionIndex, text: str, current: str | None) -> Resolved:
+    """Return the version that `text` names.
+
+    Args:
+        index: A refreshed index.
+        text: The revision.
+        current: Name of the current artifact, if there is one.
+
+    Raises:
+        NotFoundError: There is no such version; the hint names the nearest there is.
+        UsageError: `text` is no revision.
+    """
+    base, steps = _split_steps(text)
+    found = _resolve_base(index, base, current)
+    if steps == 0:
+        return found
+    number = index.predecessor(found.artifact, found.version.number, steps)
+    version = None if number is None else index.version(found.artifact, number)
+    if version is None:
+        raise NotFoundError(f"{text!r} goes back beyond the first version of {found.artifact.name!r}.")
+    return Resolved(found.artifact, version, found.notice)
+
+
+def resolve_artifact(index: VersionIndex, name: str) -> tuple[ArtifactRecord, str | None]:
+    """Return the artifact that bears or once bore `name`, and a notice in the second case.
+
+    Raises:
+        NotFoundError: There is none; the hint names the nearest.
+    """
+    if found := index.artifact(name):
+        return found, None
+    if found := index.renamed_artifact(name):
+        return found, f"Artifact {name!r} was renamed: it is {found.name!r} now."
+    raise NotFoundError(f"Artifact {name!r} does not exist.", _artifact_hint(index, name))
+
+
+def _split_steps(text: str) -> tuple[str, int]:
+    match = _STEPS.fullmatch(text)
+    if match is None:
+        if "~" in text:
+            raise UsageError(f"{text!r} is no revision: '~' must be followed by a number.")
+        return text, 0
+    return match["base"], int(match["steps"] or 1)
+
+
+def _resolve_base(index: VersionIndex, base: str, current: str | None) -> Resolved:
+    if not base:
+        raise UsageError("A revision is empty.", "Name a version, such as v4, best or NAME:latest.")
+    if base.startswith(ID_PREFIX):
+        return _by_id(index, base.removeprefix(ID_PREFIX), base)
+    for separator in ":@":
+        name, found, selector = base.partition(separator)
+        if found:
+            artifact, notice = resolve_artifact(index, name)
+            return Resolved(artifact, _select(index, artifact, selector), notice)
+    return _bare(index, base, current)
+
+
+def _bare(index: VersionIndex, word: str, current: str | None) -> Resolved:
+    artifact = index.artifact(current) if current else None
+    if artifact is not None and (parse_version(word) is not None or index.alias(artifact, word) is not None):
+        return Resolved(artifact, _select(index, artifact, word))
+    named = index.artifact(word) or index.renamed_artifact(word)
+    if named is not None:
+        named, notice = resolve_artifact(index, word)
+        return Resolved(named, _select(index, named, "latest"), notice)
+    if len(word) >= MIN_ID_DIGITS and is_hex(word):
+        return _by_id(index, word, word)
+    if artifact is None:
+        hint = "No artifact is current: name one, as in NAME:v4." if not index.artifact(word) else None
+        raise NotFoundError(f"There is no version {word!r}.", _artifact_hint(index, word) or hint)
+    raise _no_such_version(index, artifact, word)
+
+
+def _select(index: VersionIndex, artifact: ArtifactRecord, selector: str) -> VersionRecord:
+    number = parse_version(selector)
+    if number is None:
+        number = index.alias(artifact, selector)
+    version = index.version(artifact, number) if number is not None else None
+    if version is None:
+        raise _no_such_version(index, artifact, selector)
+    if version.removed:
+        raise NotFoundError(
+            f"{version.name} was removed.",
+            f"Take it back with: mlver restore {version.name}",
+        )
+    return version
+
+
+def _by_id(index: VersionIndex, digits: str, text: str) -> Resolved:
+    if len(digits) < MIN_ID_DIGITS or not is_hex(digits):
+        raise UsageError(f"{text!r} is no id.", f"An id has at least {MIN_ID_DIGITS} hex digits.")
+    found = index.versions_by_id_prefix(digits)
+    if len({version.id for version in found}) > 1:
+        names = ", ".join(version.name for version in found[:5])
+        raise NotFoundError(f"Id {text!r} is ambiguous.", f"It could be {names}: give more digits.")
+    if not found:
+        raise NotFoundError(f"There is no version with id {text!r}.")
+    artifact = index.artifact(found[-1].artifact)
+    assert artifact is not None
+    return Resolved(artifact, found[-1])
+
+
+def _no_such_version(index: VersionIndex, artifact: ArtifactRecord, selector: str) -> NotFoundError:
+    newest = [f"v{version.number}" for version in index.versions(artifact, 20)]
+    hint = _nearest(selector, [*index.aliases(artifact), *newest])
+    if hint is None and newest:
+        hint = f"Its newest version is {newest[0]}; see: mlver log {artifact.name}"
+    kind = "Version" if parse_version(selector) is not None else "Alias"
+    return NotFoundError(f"{kind} {selector!r} of {artifact.name!r} does not exist.", hint)
+
+
+def _artifact_hint(index: VersionIndex, name: str) -> str | None:
+    artifacts = [artifact.name for artifact in index.artifacts()]
+    return _nearest(name, artifacts) or (None if artifacts else "Nothing has been added yet: see mlver add --help")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str | None:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(known), n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(map(repr, close))}?" if close else None

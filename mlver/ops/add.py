@@ -1,0 +1,248 @@
+"""`add`: files → spans → chunks → identity → known already? → encode → pack → manifest → event."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlver.digests import canonical_json
+from mlver.errors import NotFoundError, UsageError
+from mlver.history.event import Action, AddVersion, MoveAlias, SetTag, SetValue
+from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.names import check_alias, check_artifact_name, check_tag, check_text
+from mlver.ops.commit import check_artifact, commit, ensure_artifact
+from mlver.ops.content import StoredContent, store_content
+from mlver.ops.opening import OpenRepository
+from mlver.ops.origins import Origin, read_origin, write_origin
+from mlver.ops.progress import Progress, Silent
+from mlver.ops.scan import scan
+
+
+@dataclass(frozen=True, slots=True)
+class AddRequest:
+    """What to add, and what to say of it.
+
+    Attributes:
+        paths: Files and folders.
+        name: Artifact; None means the one that was added from there before, else the current one.
+        type: Its type; needed for a new artifact only.
+        message: One line on this version.
+        aliases: Aliases to move to the version.
+        tags: Tags to put on it.
+        metadata: JSON values by key.
+        metrics: Finite numbers by key.
+        exclude: Patterns of files to leave out, in gitignore syntax.
+        rehash: Read every file, whatever the stat cache says.
+        provenance: What the caller knows of where the content came from, as JSON values.
+    """
+
+    paths: Sequence[Path]
+    name: str | None = None
+    type: str | None = None
+    message: str | None = None
+    aliases: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    exclude: Sequence[str] = ()
+    rehash: bool = False
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AddResult:
+    """What `add` did. Sizes are bytes.
+
+    Attributes:
+        version: The version that holds the content now.
+        created: False when a version had the content already.
+        new_bytes: Raw bytes that the store did not have.
+        stored_bytes: What they take in packs.
+        moved_aliases: Aliases that moved or are new.
+        weights_identical_to: Another version with the same weights in other bytes, as `NAME:vN`.
+        warnings: What a person should know.
+    """
+
+    version: VersionRecord
+    created: bool
+    new_bytes: int
+    stored_bytes: int
+    moved_aliases: tuple[str, ...]
+    weights_identical_to: str | None
+    warnings: tuple[str, ...]
+
+
+def add(repository: OpenRepository, request: AddRequest, progress: Progress | None = None) -> AddResult:
+    """Make the content of files and folders a version, unless a version of the artifact has it already.
+
+    Raises:
+        NotFoundError: A path does not exist.
+        UsageError: A name, type, metric or metadata value is not allowed.
+        ConflictError: A file keeps changing while it is read.
+        MlverError: A file cannot be read or kept, or the store cannot be written.
+    """
+    _check(request)
+    repository.index.refresh()
+    name = _artifact_name(repository, request)
+    check_artifact(repository, name, request.type)  # before reading gigabytes
+    found = scan(request.paths, request.exclude)
+    if not found.sources and not found.folders:
+        raise NotFoundError("There is nothing to add: no file was found, or all are ignored.")
+    content = store_content(repository, found, request.rehash, progress or Silent())
+    artifact = ensure_artifact(repository, name, request.type)
+    publication = _Publication(repository, artifact, request, content)
+    commit(repository, artifact, publication.decide)
+    repository.set_current(artifact.name)
+    version = repository.index.version(artifact, publication.number)
+    assert version is not None
+    if len(request.paths) == 1:
+        write_origin(repository, request.paths[0], Origin(artifact.name, version.number, version.id))
+    return AddResult(
+        version=version,
+        created=publication.created,
+        new_bytes=content.new_bytes,
+        stored_bytes=content.stored_bytes,
+        moved_aliases=tuple(publication.moved),
+        weights_identical_to=publication.weights_identical_to,
+        warnings=(*found.warnings, *_warnings(request, content, publication)),
+    )
+
+
+class _Publication:
+    """Decides, on the newest state, which actions make the content a version."""
+
+    def __init__(
+        self, repository: OpenRepository, artifact: ArtifactRecord, request: AddRequest, content: StoredContent
+    ) -> None:
+        self._index = repository.index
+        self._artifact = artifact
+        self._request = request
+        self._content = content
+        self.number = -1
+        self.created = False
+        self.moved: list[str] = []
+        self.weights_identical_to: str | None = None
+
+    def decide(self) -> list[Action]:
+        existing = [v for v in self._index.live_versions_of(self._content.id) if v.artifact == self._artifact.name]
+        self.created = not existing
+        if existing:
+            self.number = existing[-1].number
+            return self._updates(existing[-1]) + self._alias_moves()
+        self.number = self._index.next_version(self._artifact)
+        if self._content.weights is not None:
+            twin = self._index.version_with_weights(self._content.weights, self._artifact)
+            self.weights_identical_to = twin.name if twin else None
+        return [self._new_version(), *self._alias_moves()]
+
+    def _new_version(self) -> AddVersion:
+        request, content = self._request, self._content
+        return AddVersion(
+            version=self.number,
+            manifest=content.id,
+            logical_bytes=content.logical_bytes,
+            new_bytes=content.new_bytes,
+            stored_bytes=content.stored_bytes,
+            file_count=content.file_count,
+            tensor_count=content.tensor_count,
+            weights=content.weights,
+            message=request.message,
+            tags=sorted(set(request.tags)),
+            metadata=dict(request.metadata),
+            metrics=dict(request.metrics),
+            provenance=dict(request.provenance),
+        )
+
+    def _updates(self, version: VersionRecord) -> list[Action]:
+        """Return what is to be said anew of a version that has the content already."""
+        actions: list[Action] = [
+            SetTag(version.number, tag, True) for tag in sorted(set(self._request.tags) - set(version.tags))
+        ]
+        for field_name, given, has in (
+            ("metadata", self._request.metadata, version.metadata),
+            ("metrics", self._request.metrics, version.metrics),
+        ):
+            for key, value in given.items():
+                if key not in has or has[key] != value:
+                    was = [has[key]] if key in has else []
+                    actions.append(SetValue(version.number, field_name, key, [value], was))
+        return actions
+
+    def _alias_moves(self) -> list[Action]:
+        moves: list[Action] = []
+        for alias in dict.fromkeys(self._request.aliases):
+            was = self._index.alias(self._artifact, alias)
+            if was != self.number:
+                moves.append(MoveAlias(alias, self.number, was))
+        self.moved = [move.alias for move in moves if isinstance(move, MoveAlias)]
+        return moves
+
+
+def _check(request: AddRequest) -> None:
+    if not request.paths:
+        raise UsageError("There is nothing to add: no path was given.")
+    if request.name is not None:
+        check_artifact_name(request.name)
+    for alias in request.aliases:
+        check_alias(alias)
+    for tag in request.tags:
+        check_tag(tag)
+    check_text("The message", request.message or "")
+    check_metrics(request.metrics)
+    check_metadata(request.metadata)
+
+
+def check_metrics(metrics: Mapping[str, float]) -> None:
+    """Refuse metrics that cannot be compared or stored.
+
+    Raises:
+        UsageError: One is not a finite number, or its name is empty or not valid Unicode.
+    """
+    for key, value in metrics.items():
+        if not key:
+            raise UsageError("A metric has an empty name.")
+        check_text("A metric's name", key)
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise UsageError(f"Metric {key!r} is {value!r}, which is not a finite number.")
+
+
+def check_metadata(metadata: Mapping[str, Any]) -> None:
+    """Refuse metadata that is not JSON.
+
+    Raises:
+        UsageError: A value cannot be written as JSON, is NaN or infinite, or a key is empty.
+    """
+    for key, value in metadata.items():
+        if not key:
+            raise UsageError("A metadata value has an empty name.")
+        try:
+            canonical_json({key: value})
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UsageError(f"Metadata {key!r} cannot be stored as JSON: {error}.") from error
+
+
+def _artifact_name(repository: OpenRepository, request: AddRequest) -> str:
+    """Return the present name of the artifact to add to."""
+    wanted = request.name
+    if wanted is None and len(request.paths) == 1:
+        origin = read_origin(repository, request.paths[0])
+        wanted = origin.artifact if origin else None
+    if wanted is None:
+        wanted = repository.current()
+    if wanted is None:
+        raise UsageError("No artifact is named, and none is current.", "Name one: --name NAME --type TYPE")
+    renamed = None if repository.index.artifact(wanted) else repository.index.renamed_artifact(wanted)
+    if renamed is not None:
+        repository.notices.append(f"Artifact {wanted!r} was renamed: it is {renamed.name!r} now.")
+        return renamed.name
+    return wanted
+
+
+def _warnings(request: AddRequest, content: StoredContent, publication: _Publication) -> list[str]:
+    warnings = [f"{unsafe}: loading it with pickle would run that code." for unsafe in content.unsafe]
+    if request.message and not publication.created:
+        warnings.append("The message was not recorded, since no version was made; mlver note records one.")
+    return warnings

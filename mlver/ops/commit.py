@@ -1,0 +1,112 @@
+"""Appending to a log: decide on the newest state, try to create the next event, look again if someone was faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mlver.errors import UsageError
+from mlver.history.event import (
+    MAX_EVENT_BYTES,
+    Action,
+    CreateArtifact,
+    Event,
+    SetType,
+    encode_event,
+    new_event,
+)
+from mlver.history.log import SEGMENT_EVENTS
+from mlver.history.records import ArtifactRecord
+from mlver.names import check_artifact_name, check_artifact_type
+from mlver.ops.opening import OpenRepository
+from mlver.store.sqlite import CacheDamaged
+
+
+def commit(
+    repository: OpenRepository,
+    artifact: ArtifactRecord | None,
+    decide: Callable[[], Sequence[Action]],
+    undoes: int | None = None,
+) -> Event | None:
+    """Append one event to an artifact's log, or (None) to the log of names.
+
+    Args:
+        repository: The repository.
+        artifact: Whose log.
+        decide: Says what is to happen, from the state in the index; called again after each lost race, and free to
+            raise if nothing may happen any more.
+        undoes: Number of the event that this one takes back.
+
+    Returns:
+        The event, durable and folded; None when `decide` finds nothing to do.
+    """
+    index = repository.index
+    log = index.log(artifact)
+    while True:
+        index.refresh(artifact)
+        actions = tuple(decide())
+        if not actions:
+            return None
+        number = index.head(artifact.key if artifact else 0) + 1
+        event = new_event(number, repository.config.identity, actions, undoes)
+        if len(encode_event(event)) > MAX_EVENT_BYTES:
+            raise UsageError(
+                "The metadata is too large.",
+                f"All of it must fit into {MAX_EVENT_BYTES >> 20} MiB.",
+            )
+        if log.append(event):
+            break
+    try:
+        index.apply(artifact, event)
+    except CacheDamaged as damage:
+        # The event is in the log: what failed is only the cache, and nobody may take the event for not written.
+        repository.reopen(damage)
+        repository.index.refresh()
+    if (number + 1) % SEGMENT_EVENTS == 0:
+        log.write_segment(number // SEGMENT_EVENTS)
+    return event
+
+
+def ensure_artifact(repository: OpenRepository, name: str, artifact_type: str | None) -> ArtifactRecord:
+    """Return the artifact `name`, made if need be.
+
+    Raises:
+        UsageError: See `check_artifact`.
+    """
+    commit(repository, None, lambda: check_artifact(repository, name, artifact_type))
+    artifact = repository.index.artifact(name)
+    assert artifact is not None
+    return artifact
+
+
+def check_artifact(repository: OpenRepository, name: str, artifact_type: str | None) -> list[Action]:
+    """Return what has to happen so that there is an artifact `name` of this type.
+
+    Raises:
+        UsageError: It is new and has no type, has another type, or its name collides with another one's.
+    """
+    existing = repository.index.artifact(name)
+    if existing is None:
+        return [_creation(repository, name, artifact_type)]
+    if artifact_type is None or existing.type == artifact_type:
+        return []
+    if repository.index.next_version(existing) == 0:
+        return [SetType(name, check_artifact_type(artifact_type), existing.type)]
+    raise UsageError(
+        f"Artifact {name!r} has the type {existing.type!r}, not {artifact_type!r}.",
+        f"Leave --type out, or choose another name: --name {name}-{artifact_type}",
+    )
+
+
+def _creation(repository: OpenRepository, name: str, artifact_type: str | None) -> CreateArtifact:
+    check_artifact_name(name)
+    if used := repository.index.name_in_use(name):
+        raise UsageError(
+            f"The name {name!r} cannot be told from {used!r}, which is or was another artifact's.",
+            "Choose a name that differs by more than case.",
+        )
+    if artifact_type is None:
+        raise UsageError(
+            f"Artifact {name!r} is new and needs a type.",
+            "Say what it is, once: --type model",
+        )
+    return CreateArtifact(name, check_artifact_type(artifact_type))

@@ -1,0 +1,148 @@
+"""From files found to a stored manifest, reading only what the stat cache does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mlver.chunks import ChunkWriter
+from mlver.digests import blake3_hex
+from mlver.errors import IntegrityError
+from mlver.history.manifest import FileEntry, TensorEntry, build_manifest, read_manifest, write_manifest
+from mlver.ids import ManifestId
+from mlver.ops.entries import IngestedFile
+from mlver.ops.ingest import ingest
+from mlver.ops.opening import OpenRepository
+from mlver.ops.progress import Progress
+from mlver.ops.scan import Scan, Source
+
+_Described = tuple[FileEntry, tuple[TensorEntry, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """Content that is in the store, and what a version's event says of it. Sizes are bytes.
+
+    Attributes:
+        id: The manifest.
+        new_bytes: Raw bytes that the store did not have.
+        stored_bytes: What they take in packs.
+        unsafe: Files whose pickle names more than weights need, with the names.
+    """
+
+    id: ManifestId
+    logical_bytes: int
+    file_count: int
+    tensor_count: int
+    weights: str | None
+    new_bytes: int = 0
+    stored_bytes: int = 0
+    unsafe: tuple[str, ...] = ()
+
+
+def store_content(repository: OpenRepository, found: Scan, rehash: bool, progress: Progress) -> StoredContent:
+    """Store what is new of the files found, and the manifest of all of them, durably.
+
+    Args:
+        repository: The repository.
+        found: What is on disk.
+        rehash: Read every file, whatever the stat cache says.
+        progress: Told of the bytes read.
+
+    Raises:
+        ConflictError: A file keeps changing while it is read.
+        MlverError: A file cannot be read, or the store cannot be written.
+    """
+    repository.refresh_packs()
+    fingerprint = _fingerprint(found)
+    if not rehash and (known := _known_tree(repository, fingerprint)):
+        return known
+    untouched = {} if rehash else _untouched(repository, found.sources)
+    touched = [source for source in found.sources if source.path not in untouched]
+    with ChunkWriter(repository.storage, repository.chunk_index) as writer:
+        progress.start(sum(source.stamp.size_bytes for source in touched), "Adding")
+        try:
+            read = ingest(writer, touched, progress)
+            writer.finish()
+        finally:
+            progress.done()
+    described = [(file.entry, file.tensors) for file in read.values()] + list(untouched.values())
+    manifest = build_manifest(described, found.folders)
+    content = StoredContent(
+        write_manifest(repository.storage, manifest),
+        manifest.size_bytes,
+        len(manifest.files),
+        sum(not tensor.anonymous for tensor in manifest.tensors),
+        manifest.weights,
+        writer.new_bytes,
+        writer.stored_bytes,
+        tuple(f"{file.path} names {', '.join(file.unsafe_globals)}" for file in manifest.files if file.unsafe_globals),
+    )
+    _remember(repository, content.id, read, fingerprint)
+    return content
+
+
+def _fingerprint(found: Scan) -> bytes:
+    """Return a digest of all paths, places and stamps."""
+    lines = [f"{source.path}\0{source.stamp.text()}\n" for source in found.sources]
+    lines += [f"{folder}/\n" for folder in found.folders]
+    return bytes.fromhex(blake3_hex("".join(lines).encode()))
+
+
+def _known_tree(repository: OpenRepository, fingerprint: bytes) -> StoredContent | None:
+    """Return the content of a tree that is as it was when it was read, and is still somebody's version."""
+    identity = repository.stat_cache.tree(fingerprint)
+    versions = repository.index.live_versions_of(identity) if identity else []
+    if not versions:
+        return None
+    known = versions[0]
+    return StoredContent(known.id, known.logical_bytes, known.file_count, known.tensor_count, known.weights)
+
+
+def _untouched(repository: OpenRepository, sources: Sequence[Source]) -> dict[str, _Described]:
+    """Return the description of each file that was read before, is as it was, and is stored."""
+    seen = repository.stat_cache.files(source.location for source in sources)
+    manifests: dict[ManifestId, dict[str, _Described]] = {}
+    found: dict[str, _Described] = {}
+    for source in sources:
+        if source.location not in seen:
+            continue
+        stamp, identity, stored_path = seen[source.location]
+        if stamp != source.stamp.text():
+            continue
+        if identity not in manifests:
+            manifests[identity] = _describe_all(repository, identity)
+        if stored_path in manifests[identity]:
+            entry, tensors = manifests[identity][stored_path]
+            found[source.path] = (replace(entry, path=source.path), tensors)
+    stored = repository.chunk_index.find_many({chunk.id for entry, _ in found.values() for chunk in entry.chunks})
+    return {
+        path: (entry, tensors)
+        for path, (entry, tensors) in found.items()
+        if all(chunk.id in stored for chunk in entry.chunks)
+    }
+
+
+def _describe_all(repository: OpenRepository, identity: ManifestId) -> dict[str, _Described]:
+    """Return the files of a manifest with their tensors, by path; none if it cannot be read."""
+    try:
+        manifest = read_manifest(repository.storage, identity)
+    except IntegrityError:
+        return {}  # the files are read again instead
+    tensors: dict[int, list[TensorEntry]] = {}
+    for tensor in manifest.tensors:
+        tensors.setdefault(tensor.file, []).append(tensor)
+    return {entry.path: (entry, tuple(tensors.get(n, ()))) for n, entry in enumerate(manifest.files)}
+
+
+def _remember(
+    repository: OpenRepository, identity: ManifestId, read: dict[str, IngestedFile], fingerprint: bytes
+) -> None:
+    """Note the files that were read, but for those too young to tell a later change of."""
+    settled = [file for file in read.values() if not file.stamp.is_young(file.read_at_ns)]
+    repository.stat_cache.remember(
+        identity, [(file.source.location, file.stamp.text(), file.entry.path) for file in settled]
+    )
+    as_scanned = all(file.stamp == file.source.stamp for file in settled)
+    if len(settled) == len(read) and as_scanned:
+        repository.stat_cache.remember_tree(fingerprint, identity)

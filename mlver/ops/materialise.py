@@ -1,0 +1,175 @@
+"""Chunks → decode → verify → files in a folder of our own, flushed. Nobody sees them until they are renamed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from mlver.chunks import ChunkReader
+from mlver.digests import Buffer
+from mlver.errors import IntegrityError, MlverError
+from mlver.history.manifest import ChunkRef, FileEntry
+from mlver.ops.parallel import run_ordered
+from mlver.ops.progress import Progress
+
+_BATCH_BYTES = 1 << 20
+_BATCH_FILES = 64
+_FLUSH_ONE_BY_ONE = 64
+"""With more files than this, one flush of everything is faster than one for each."""
+_FLUSH_EVERY_BYTES = 64 << 20
+
+_Task = Callable[[], int]
+
+
+def materialise(
+    reader: ChunkReader, entries: Sequence[FileEntry], folders: Sequence[str], folder: Path, progress: Progress
+) -> None:
+    """Write files into an empty folder of our own; all of it is durable on return.
+
+    Raises:
+        IntegrityError: A chunk is missing or damaged; the file is named.
+        MlverError: The disk is full, or failed.
+    """
+    for path in sorted({os.path.dirname(entry.path) for entry in entries} | set(folders)):
+        (folder / path).mkdir(parents=True, exist_ok=True)
+    one_by_one = len(entries) <= _FLUSH_ONE_BY_ONE
+    progress.start(sum(entry.size_bytes for entry in entries), "Writing")
+    try:
+        with _Writer(reader, folder, one_by_one) as writer:
+            for size_bytes in run_ordered(writer.tasks(entries)):
+                progress.advance(size_bytes)
+    except OSError as error:
+        raise MlverError(f"Cannot write into {folder.parent}: {os.strerror(error.errno or 0)}.") from error
+    finally:
+        progress.done()
+    if not one_by_one:
+        os.sync()
+    for path, _, _ in os.walk(folder):
+        _sync_folder(path)
+
+
+class _Writer:
+    """Makes tasks out of files: a task a chunk of a large file, a task many small files."""
+
+    def __init__(self, reader: ChunkReader, folder: Path, flush: bool) -> None:
+        self._reader = reader
+        self._folder = folder
+        self._flush = flush
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="mlver-flush")
+        self._flushes: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._flusher.shutdown(wait=True)
+        if kind is None:
+            for flush in self._flushes:
+                flush.result()
+
+    def tasks(self, entries: Sequence[FileEntry]) -> Iterator[_Task]:
+        batch: list[FileEntry] = []
+        batch_bytes = 0
+        for entry in entries:
+            if entry.size_bytes > _BATCH_BYTES:
+                yield from self._large(entry)
+                continue
+            batch.append(entry)
+            batch_bytes += entry.size_bytes
+            if batch_bytes >= _BATCH_BYTES or len(batch) >= _BATCH_FILES:
+                yield partial(self._write_small, batch)
+                batch, batch_bytes = [], 0
+        if batch:
+            yield partial(self._write_small, batch)
+
+    def _write_small(self, batch: Sequence[FileEntry]) -> int:
+        for entry in batch:
+            descriptor = _create(self._folder / entry.path, entry.executable)
+            try:
+                offset = 0
+                for chunk in entry.chunks:
+                    _write(descriptor, self._read(entry, chunk), offset)
+                    offset += chunk.size_bytes
+                if self._flush:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        return sum(entry.size_bytes for entry in batch)
+
+    def _large(self, entry: FileEntry) -> Iterator[_Task]:
+        file = _LargeFile(self._folder / entry.path, entry)
+        offset = 0
+        for chunk in entry.chunks:
+            yield partial(self._write_chunk, file, chunk, offset)
+            offset += chunk.size_bytes
+
+    def _write_chunk(self, file: _LargeFile, chunk: ChunkRef, offset: int) -> int:
+        try:
+            _write(file.descriptor, self._read(file.entry, chunk), offset)
+        finally:
+            flush = file.wrote_one(chunk.size_bytes)
+        if flush is not None:
+            self._flushes.append(self._flusher.submit(flush))
+        return chunk.size_bytes
+
+    def _read(self, entry: FileEntry, chunk: ChunkRef) -> Buffer:
+        try:
+            return self._reader.read(chunk.id, chunk.size_bytes)
+        except IntegrityError as error:
+            raise IntegrityError(f"{entry.path} cannot be restored: {error.message}", error.hint) from error
+
+
+class _LargeFile:
+    """A file that several threads write, flushed now and then so that the last flush need not wait for all of it."""
+
+    def __init__(self, path: Path, entry: FileEntry) -> None:
+        self.entry = entry
+        self.descriptor = _create(path, entry.executable)
+        self._lock = threading.Lock()
+        self._remaining = len(entry.chunks)
+        self._unflushed_bytes = 0
+
+    def wrote_one(self, size_bytes: int) -> Callable[[], None] | None:
+        """Count one more chunk, and return what is to be done about the disk, if anything."""
+        with self._lock:
+            self._remaining -= 1
+            self._unflushed_bytes += size_bytes
+            if self._remaining == 0:
+                return self._close
+            if self._unflushed_bytes >= _FLUSH_EVERY_BYTES:
+                self._unflushed_bytes = 0
+                return partial(os.fdatasync, self.descriptor)
+        return None
+
+    def _close(self) -> None:
+        try:
+            os.fsync(self.descriptor)
+        finally:
+            os.close(self.descriptor)
+
+
+def _create(path: Path, executable: bool) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, 0o777 if executable else 0o666)
+
+
+def _write(descriptor: int, data: Buffer, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view = view[written:]
+        offset += written
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

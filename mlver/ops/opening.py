@@ -1,0 +1,186 @@
+"""Opening a repository: find `.mlver/`, check its layout, and tie its rooms together for the verbs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlver.config import CONFIG_NAME, Config, parse_config
+from mlver.errors import MlverError, NotARepositoryError, NotFoundError
+from mlver.history import fold
+from mlver.history.index import VersionIndex
+from mlver.history.records import ArtifactRecord
+from mlver.history.revision import Resolved, resolve, resolve_artifact
+from mlver.names import check_artifact_name
+from mlver.ops import stat_cache
+from mlver.store import chunk_index
+from mlver.store.local import LocalStorage
+from mlver.store.sqlite import CacheConnection, CacheDamaged, open_cache, reopen_cache
+
+if TYPE_CHECKING:
+    from mlver.chunks import ChunkReader
+
+REPOSITORY_FOLDER = ".mlver"
+FORMAT_NAME = "format"
+FORMAT_TEXT = b"mlver 1\n"
+HEAD_NAME = "HEAD"
+INDEX_NAME = "index.sqlite"
+_SCHEMAS = (chunk_index.SCHEMA, fold.SCHEMA, stat_cache.SCHEMA)
+
+
+@dataclass(slots=True)
+class OpenRepository:
+    """A repository that verbs work on.
+
+    Attributes:
+        root: The `.mlver` folder.
+        storage: Everything in it but the cache.
+        cache: `index.sqlite`, or a stand-in in memory.
+        config: Its settings.
+        notices: Things to tell the person that no result has a place for, such as that a name is a former one.
+    """
+
+    root: Path
+    storage: LocalStorage
+    cache: CacheConnection
+    config: Config
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def index(self) -> VersionIndex:
+        """Artifacts and versions."""
+        return VersionIndex(self.cache, self.storage)
+
+    @property
+    def chunk_index(self) -> chunk_index.ChunkIndex:
+        """Chunks and packs."""
+        return chunk_index.ChunkIndex(self.cache)
+
+    @property
+    def stat_cache(self) -> stat_cache.StatCache:
+        """Files seen before."""
+        return stat_cache.StatCache(self.cache)
+
+    def chunk_reader(self) -> ChunkReader:
+        """Return a reader that knows all packs there are."""
+        from mlver.chunks import ChunkReader
+
+        self.refresh_packs()
+        return ChunkReader(self.storage, self.chunk_index)
+
+    def refresh_packs(self) -> None:
+        """Catch up with packs that others wrote; damaged ones are noted, and their chunks count as absent."""
+        refreshed = self.chunk_index.refresh(self.storage)
+        self.notices += refreshed.damaged
+        if refreshed.dropped:
+            self.stat_cache.forget_all()
+
+    def current(self) -> str | None:
+        """Return the name of the current artifact, if there is one."""
+        try:
+            name = self.storage.read(HEAD_NAME).decode("utf-8", "replace").strip()
+        except NotFoundError:
+            return None
+        found = self.index.artifact(name) or self.index.renamed_artifact(name)
+        return found.name if found else None
+
+    def set_current(self, artifact: str) -> None:
+        """Make an artifact the current one."""
+        self.storage.put(HEAD_NAME, check_artifact_name(artifact).encode() + b"\n")
+
+    def resolve(self, revision: str) -> Resolved:
+        """Return the version that a revision names, as of now.
+
+        Raises:
+            NotFoundError: There is none.
+            UsageError: It is no revision.
+        """
+        self.index.refresh()
+        found = resolve(self.index, revision, self.current())
+        self._notice(found.notice)
+        return found
+
+    def artifact(self, name: str | None) -> ArtifactRecord:
+        """Return the artifact of this (present or former) name, or (None) the current one, as of now.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        self.index.refresh()
+        name = name if name is not None else self.current()
+        if name is None:
+            raise NotFoundError(
+                "No artifact is current.",
+                "Name one, or choose one with: mlver switch NAME",
+            )
+        found, notice = resolve_artifact(self.index, name)
+        self._notice(notice)
+        return found
+
+    def reopen(self, damage: CacheDamaged) -> None:
+        """Throw the cache away after it failed; what is asked next rebuilds it."""
+        self.cache = reopen_cache(self.cache, damage, self.root / INDEX_NAME, _SCHEMAS)
+
+    def close(self) -> None:
+        """Close the cache."""
+        self.cache.close()
+
+    def _notice(self, notice: str | None) -> None:
+        if notice is not None and notice not in self.notices:
+            self.notices.append(notice)
+
+
+def find_repository(start: Path) -> Path:
+    """Return the `.mlver` folder of `start` or of the nearest folder above it.
+
+    Raises:
+        NotARepositoryError: There is none.
+    """
+    start = start.absolute()
+    for folder in (start, *start.parents):
+        candidate = folder / REPOSITORY_FOLDER
+        if candidate.is_dir():
+            return candidate
+        if candidate.exists():
+            raise NotARepositoryError(f"{candidate} is not a folder.", "Move it away, then run: mlver init")
+    raise NotARepositoryError(
+        f"{start} is not in a repository: there is no {REPOSITORY_FOLDER} here or above.",
+        "Make one with: mlver init",
+    )
+
+
+def open_repository(root: Path) -> OpenRepository:
+    """Open the `.mlver` folder `root`.
+
+    Raises:
+        NotARepositoryError: It is none, or of a layout that is not known.
+        MlverError: Its `config.toml` is malformed.
+    """
+    root = root.absolute()
+    if not root.is_dir():
+        raise NotARepositoryError(f"{root} is not a folder.", "Make a repository with: mlver init")
+    storage = LocalStorage(root)
+    _check_format(storage, root)
+    try:
+        config = parse_config(storage.read(CONFIG_NAME))
+    except NotFoundError:
+        config = parse_config(b"")
+    return OpenRepository(root, storage, open_cache(root / INDEX_NAME, _SCHEMAS), config)
+
+
+def _check_format(storage: LocalStorage, root: Path) -> None:
+    try:
+        text = storage.read(FORMAT_NAME)
+    except NotFoundError as error:
+        raise NotARepositoryError(
+            f"{root} is not a repository: it has no '{FORMAT_NAME}' file.",
+            "Make it one with: mlver init",
+        ) from error
+    except MlverError as error:
+        raise NotARepositoryError(f"{root} cannot be opened: {error.message}") from error
+    if text != FORMAT_TEXT:
+        raise NotARepositoryError(
+            f"{root} has a layout that this mlver does not know: {text[:40]!r}.",
+            "A newer mlver may have made it: upgrade.",
+        )

@@ -1,0 +1,71 @@
+"""Where a folder came from: which version was added from it or pulled into it last.
+
+Kept in the repository, not in the folder, so that nothing of ours gets into what people ship. It is a convenience:
+losing it loses no version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlver.digests import blake3_hex, canonical_json
+from mlver.errors import NotFoundError
+from mlver.ids import ManifestId
+from mlver.ops.opening import OpenRepository
+
+ORIGINS_FOLDER = "origins"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The version a folder or file came from."""
+
+    artifact: str
+    version: int
+    id: ManifestId
+
+
+def write_origin(repository: OpenRepository, place: Path, origin: Origin) -> None:
+    """Note that `place` holds a version now."""
+    path = _key(repository, place)
+    document = {
+        "path": path,
+        "artifact": origin.artifact,
+        "version": origin.version,
+        "id": origin.id,
+    }
+    name = _name(path)
+    data = canonical_json(document)
+    if read_origin(repository, place) != origin:
+        repository.storage.put(name, data)
+
+
+def read_origin(repository: OpenRepository, place: Path) -> Origin | None:
+    """Return what `place` came from, None if nothing (readable) is known of it."""
+    path = _key(repository, place)
+    try:
+        document = json.loads(repository.storage.read(_name(path)))
+        if document["path"] != path:
+            return None
+        return Origin(
+            str(document["artifact"]),
+            int(document["version"]),
+            ManifestId(str(document["id"])),
+        )
+    except (NotFoundError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _key(repository: OpenRepository, place: Path) -> str:
+    """Return a place's path: relative inside the repository's folder, so that the whole can be moved."""
+    absolute, home = os.path.abspath(place), str(repository.root.parent)
+    if absolute == home or absolute.startswith(home.rstrip("/") + "/"):
+        absolute = os.path.relpath(absolute, home)
+    return absolute.encode("utf-8", "backslashreplace").decode()
+
+
+def _name(path: str) -> str:
+    return f"{ORIGINS_FOLDER}/{blake3_hex(path.encode())[:32]}.json"

@@ -1,0 +1,146 @@
+"""Putting finished files where they belong, whole, and never through a link that someone put there.
+
+The target itself may be reached through links: its user chose it. Below it each folder is opened without following
+links and by descriptor, so that nobody can redirect a file of a version to another place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlver.errors import MlverError
+
+_MARK = ".mlver-pull-"
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextmanager
+def staging_folder(target: Path, beside: bool) -> Iterator[Path]:
+    """Yield a new folder on the target's filesystem; what is left of it is removed afterwards.
+
+    Folders of killed pulls of this host are removed too.
+
+    Args:
+        target: Where its content is to go.
+        beside: Make it in the target's parent folder, which is made if need be, instead of in the target.
+
+    Raises:
+        MlverError: It cannot be made.
+    """
+    parent = target.parent if beside else target
+    prefix = f"{_MARK}{target.name}-" if beside else _MARK
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _sweep(parent, prefix)
+        staging = parent / f"{prefix}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        staging.mkdir(mode=0o700)
+    except OSError as error:
+        raise _cannot_write(parent, error) from error
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def replace_empty(staging: Path, target: Path) -> None:
+    """Rename a finished folder to `target`, which is absent or an empty folder, durably.
+
+    Raises:
+        MlverError: It cannot be renamed, because something appeared there, for example.
+    """
+    try:
+        if target.is_symlink():  # a link to an empty folder, which a rename would replace
+            target = target.resolve()
+        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o777 & ~_umask()
+        staging.chmod(mode)
+        os.rename(staging, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+
+
+def move_into(staging: Path, target: Path, paths: Sequence[str], folders: Sequence[str]) -> None:
+    """Rename finished files one by one into a folder that has others, replacing those of the same name.
+
+    Raises:
+        MlverError: A folder on the way is a link or a file, or cannot be written.
+    """
+    touched: set[str] = set()
+    for path in sorted(paths):
+        head, _, last = path.rpartition("/")
+        try:
+            with _open_below(target, head) as destination, _open_below(staging, head) as source:
+                os.rename(last, last, src_dir_fd=source, dst_dir_fd=destination)
+        except OSError as error:
+            raise _cannot_write(target / path, error) from error
+        touched.add(head)
+    for folder in folders:
+        try:
+            with _open_below(target, folder):
+                touched.add(folder)
+        except OSError as error:
+            raise _cannot_write(target / folder, error) from error
+    for head in touched:
+        with _open_below(target, head) as descriptor:
+            os.fsync(descriptor)
+
+
+@contextmanager
+def _open_below(top: Path, path: str) -> Iterator[int]:
+    """Yield a descriptor of the folder `path` below `top`; it and those on the way are made if need be."""
+    descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in filter(None, path.split("/")):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, dir_fd=descriptor)
+            below = os.open(part, _FOLDER_FLAGS, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    """Remove staging folders whose process is gone."""
+    mine = f"{prefix}{socket.gethostname()}-"
+    for name in os.listdir(parent):
+        process = name.removeprefix(mine).partition("-")[0]
+        if name.startswith(mine) and process.isdigit() and not _is_alive(int(process)):
+            shutil.rmtree(parent / name, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot_write(path: Path, error: OSError) -> MlverError:
+    reason = os.strerror(error.errno or 0)
+    return MlverError(f"Cannot write {path}: {reason}.", "A link or file on the way is never followed or replaced.")

@@ -1,0 +1,112 @@
+"""`rm` and `restore`: mark versions removed, and take that back. No byte is deleted here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from mlver.errors import MlverError, NotFoundError
+from mlver.history.event import Action, MoveAlias, SetRemoved
+from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.history.revision import resolve_artifact
+from mlver.names import LATEST, parse_version
+from mlver.ops.commit import commit
+from mlver.ops.opening import OpenRepository
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveResult:
+    """What `rm` did.
+
+    Attributes:
+        removed: Names of the versions, as `NAME:vN`.
+        dropped_aliases: Aliases that went with them, as `NAME:alias`.
+    """
+
+    removed: tuple[str, ...]
+    dropped_aliases: tuple[str, ...]
+
+
+def remove(repository: OpenRepository, revisions: Sequence[str], force: bool = False) -> RemoveResult:
+    """Mark versions removed; those of one artifact all together or not at all.
+
+    Args:
+        repository: The repository.
+        revisions: Which versions.
+        force: Drop the aliases that protect them.
+
+    Raises:
+        NotFoundError: There is no such version.
+        MlverError: A version bears an alias, and `force` is not given.
+    """
+    chosen: dict[int, tuple[ArtifactRecord, list[VersionRecord]]] = {}
+    for revision in revisions:
+        resolved = repository.resolve(revision)
+        chosen.setdefault(resolved.artifact.key, (resolved.artifact, []))[1].append(resolved.version)
+    for _, versions in chosen.values():
+        for version in versions:
+            _check_unprotected(version, force)
+    removed: list[str] = []
+    dropped: list[str] = []
+    for artifact, versions in chosen.values():
+        event = commit(repository, artifact, partial(_removals, repository, artifact, versions, force))
+        actions = event.actions if event else ()
+        removed += [f"{artifact.name}:v{action.version}" for action in actions if isinstance(action, SetRemoved)]
+        dropped += [f"{artifact.name}:{action.alias}" for action in actions if isinstance(action, MoveAlias)]
+    return RemoveResult(tuple(removed), tuple(dropped))
+
+
+def restore(repository: OpenRepository, revision: str) -> VersionRecord:
+    """Bring a removed version back.
+
+    Args:
+        repository: The repository.
+        revision: `NAME:vN`, or `vN` of the current artifact.
+
+    Raises:
+        NotFoundError: There is no such version, or it is not removed.
+    """
+    repository.index.refresh()
+    name, separator, selector = revision.rpartition(":")
+    current = name if separator else repository.current()
+    number = parse_version(selector)
+    if current is None or number is None:
+        raise NotFoundError(f"{revision!r} names no removed version.", "Give it as NAME:vN; see: mlver log --removed")
+    artifact, _ = resolve_artifact(repository.index, current)
+
+    def decide() -> list[Action]:
+        version = repository.index.version(artifact, number)
+        if version is None:
+            raise NotFoundError(f"Version {selector!r} of {artifact.name!r} does not exist.")
+        if not version.removed:
+            raise NotFoundError(f"{version.name} is not removed.")
+        return [SetRemoved(number, removed=False)]
+
+    commit(repository, artifact, decide)
+    version = repository.index.version(artifact, number)
+    assert version is not None
+    return version
+
+
+def _removals(
+    repository: OpenRepository, artifact: ArtifactRecord, versions: Sequence[VersionRecord], force: bool
+) -> list[Action]:
+    actions: list[Action] = []
+    for number in dict.fromkeys(version.number for version in versions):
+        version = repository.index.version(artifact, number)
+        if version is None or version.removed:
+            continue  # someone else was faster
+        _check_unprotected(version, force)
+        actions += [MoveAlias(alias, None, number) for alias in version.aliases if alias != LATEST]
+        actions.append(SetRemoved(number, removed=True))
+    return actions
+
+
+def _check_unprotected(version: VersionRecord, force: bool) -> None:
+    aliases = [alias for alias in version.aliases if alias != LATEST]
+    if aliases and not force:
+        raise MlverError(
+            f"{version.name} bears the alias {aliases[0]!r}, which protects it.",
+            "Move the alias first, or drop it too with --force.",
+        )

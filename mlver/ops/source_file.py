@@ -1,0 +1,161 @@
+"""A source file while it is read: stamped before and after, so that a mix of two states never goes unnoticed."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+
+from mlver.errors import MlverError
+from mlver.formats import Layout, parse
+from mlver.history.manifest import ChunkRef
+from mlver.ops.scan import Source
+from mlver.ops.stat_cache import Stamp
+
+_TICK_SECONDS = 0.02
+_HEAD_BYTES = 64
+
+
+class ChangedError(Exception):
+    """The file is not what it was when reading it began."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What is known so far of a file that is being read.
+
+    Attributes:
+        source: What is read.
+        stamp: What the filesystem said of it when reading began.
+        read_at_ns: Unix time at which reading began.
+        layout: Its tensors, if it is a weight file.
+        head: Its first bytes.
+        chunks: The chunks read so far, in order.
+    """
+
+    source: Source
+    stamp: Stamp
+    read_at_ns: int
+    layout: Layout | None
+    head: bytes
+    chunks: list[ChunkRef] = field(default_factory=list)
+
+
+class WholeFile:
+    """A whole small file as a `ByteSource`."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the file."""
+        return len(self._content)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes at `offset`, fewer where the file ends."""
+        return self._content[offset : offset + length]
+
+
+class OpenFile:
+    """An open file as a `ByteSource`."""
+
+    def __init__(self, descriptor: int, size_bytes: int) -> None:
+        self._descriptor = descriptor
+        self._size_bytes = size_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the file."""
+        return self._size_bytes
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes at `offset`, fewer where the file ends."""
+        pieces = []
+        while length > 0 and (piece := os.pread(self._descriptor, length, offset)):
+            pieces.append(piece)
+            offset += len(piece)
+            length -= len(piece)
+        return b"".join(pieces)
+
+
+def open_source(source: Source) -> int:
+    """Return a descriptor to read `source` with.
+
+    Raises:
+        MlverError: It cannot be opened.
+    """
+    try:
+        return os.open(source.location, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise unreadable(source, error) from error
+
+
+def unreadable(source: Source, error: OSError) -> MlverError:
+    """Return the error that tells a person that `source` cannot be read."""
+    return MlverError(
+        f"{source.location} cannot be read: {os.strerror(error.errno or 0)}.",
+        "Leave it out with --exclude or .mlverignore.",
+    )
+
+
+def _stamp(descriptor: int) -> tuple[Stamp, int]:
+    """Stamp a file before it is read, waiting until a later change could not go unnoticed."""
+    stamp = Stamp.of(os.fstat(descriptor))
+    read_at_ns = time.time_ns()
+    if 0 <= read_at_ns - max(stamp.mtime_ns, stamp.ctime_ns) < _TICK_SECONDS * 1e9:
+        time.sleep(_TICK_SECONDS)
+        stamp, read_at_ns = Stamp.of(os.fstat(descriptor)), time.time_ns()
+    return stamp, read_at_ns
+
+
+def start_reading(source: Source, descriptor: int) -> Reading:
+    """Stamp an open file and find its tensors.
+
+    Raises:
+        MlverError: It cannot be read.
+    """
+    stamp, read_at_ns = _stamp(descriptor)
+    file = OpenFile(descriptor, stamp.size_bytes)
+    try:
+        return Reading(source, stamp, read_at_ns, parse(file), file.read(0, _HEAD_BYTES))
+    except OSError as error:
+        raise unreadable(source, error) from error
+
+
+def read_whole(source: Source, max_bytes: int) -> tuple[Reading, bytes]:
+    """Read a small file in one go.
+
+    Raises:
+        ChangedError: It changed meanwhile, or has more than `max_bytes` now.
+        MlverError: It cannot be read.
+    """
+    descriptor = open_source(source)
+    try:
+        stamp, read_at_ns = _stamp(descriptor)
+        if stamp.size_bytes > max_bytes:
+            raise ChangedError  # it grew since the walk
+        try:
+            content = os.read(descriptor, stamp.size_bytes + 1)
+        except OSError as error:
+            raise unreadable(source, error) from error
+        if len(content) != stamp.size_bytes:
+            raise ChangedError
+        check_unchanged(source, stamp, descriptor)
+    finally:
+        os.close(descriptor)
+    return Reading(source, stamp, read_at_ns, parse(WholeFile(content)), content[:_HEAD_BYTES]), content
+
+
+def check_unchanged(source: Source, stamp: Stamp, descriptor: int) -> None:
+    """Compare a file with its stamp, by descriptor and by path.
+
+    Raises:
+        ChangedError: It changed, or another file took its place.
+    """
+    try:
+        same = Stamp.of(os.fstat(descriptor)) == stamp == Stamp.of(os.stat(source.location))
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise ChangedError

@@ -1,0 +1,223 @@
+"""`reflog` and `undo`: every change in order, and taking one back by an event that says the opposite.
+
+Nothing is erased: an undo is an event of its own, and can itself be taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlver.errors import ConflictError, MlverError, NotFoundError
+from mlver.history.event import (
+    Action,
+    AddVersion,
+    CreateArtifact,
+    Event,
+    MoveAlias,
+    RenameArtifact,
+    SetNote,
+    SetRemoved,
+    SetTag,
+    SetType,
+    SetValue,
+)
+from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.names import LATEST
+from mlver.ops.artifacts import check_free
+from mlver.ops.commit import commit
+from mlver.ops.opening import OpenRepository
+
+
+@dataclass(frozen=True, slots=True)
+class ReflogEntry:
+    """One event that concerns an artifact.
+
+    Attributes:
+        id: `42` for event 42 of the artifact's log, `n3` for event 3 of the log of names.
+        event: The event.
+        artifact: The artifact's present name.
+        undone: It was taken back, and that still holds.
+    """
+
+    id: str
+    event: Event
+    artifact: str
+    undone: bool
+
+    @property
+    def is_naming(self) -> bool:
+        """Whether it is in the log of names."""
+        return self.id.startswith("n")
+
+
+def reflog(repository: OpenRepository, name: str | None = None, limit: int | None = None) -> list[ReflogEntry]:
+    """Return what happened to an artifact (None: the current one), newest first.
+
+    Raises:
+        NotFoundError: There is no such artifact.
+    """
+    artifact = repository.artifact(name)
+    return _entries(repository, artifact)[:limit]
+
+
+def undo(repository: OpenRepository, name: str | None = None, entry_id: str | None = None) -> ReflogEntry:
+    """Take one event back: the one named, or the newest that was not taken back and is no undo itself.
+
+    Returns:
+        The entry that was taken back.
+
+    Raises:
+        NotFoundError: There is no such artifact or event, or nothing to undo.
+        ConflictError: What the event did was changed since.
+        MlverError: The event is one that cannot be taken back.
+    """
+    artifact = repository.artifact(name)
+    entry = _choose(_entries(repository, artifact), artifact, entry_id)
+    if entry.undone:
+        raise MlverError(f"Event {entry.id} was undone already.")
+    commit(
+        repository,
+        None if entry.is_naming else artifact,
+        lambda: _inverses(repository, artifact, entry.event),
+        undoes=entry.event.number,
+    )
+    restored_name = next((a.artifact for a in entry.event.actions if isinstance(a, RenameArtifact)), None)
+    if restored_name is not None and repository.current() == restored_name:
+        repository.set_current(restored_name)
+    return entry
+
+
+def _entries(repository: OpenRepository, artifact: ArtifactRecord) -> list[ReflogEntry]:
+    index = repository.index
+    own = index.events(artifact)
+    naming = [event for event in index.events(None) if _concerns(repository, event, artifact)]
+    undone = _undone(own)
+    undone_naming = _undone(naming)
+    entries = [ReflogEntry(str(event.number), event, artifact.name, event.number in undone) for event in own]
+    entries += [
+        ReflogEntry(f"n{event.number}", event, artifact.name, event.number in undone_naming) for event in naming
+    ]
+    return sorted(entries, key=lambda entry: (entry.event.at, not entry.is_naming, entry.event.number), reverse=True)
+
+
+def _concerns(repository: OpenRepository, event: Event, artifact: ArtifactRecord) -> bool:
+    names = {
+        action.artifact for action in event.actions if isinstance(action, CreateArtifact | RenameArtifact | SetType)
+    }
+    found = [repository.index.artifact(name) or repository.index.renamed_artifact(name) for name in names]
+    return any(owner is not None and owner.key == artifact.key for owner in found)
+
+
+def _undone(events: Sequence[Event]) -> set[int]:
+    """Return numbers of events that an undo took back which was not taken back in turn. Newest first in `events`."""
+    undone: set[int] = set()
+    for event in events:
+        if event.undoes is not None and event.number not in undone:
+            undone.add(event.undoes)
+    return undone
+
+
+def _choose(entries: Sequence[ReflogEntry], artifact: ArtifactRecord, entry_id: str | None) -> ReflogEntry:
+    for entry in entries:
+        if entry_id is not None:
+            if entry.id == entry_id:
+                return entry
+        elif entry.event.undoes is None and not entry.undone and not _is_creation(entry.event):
+            return entry
+    if entry_id is None:
+        raise NotFoundError(f"There is nothing to undo in {artifact.name!r}.")
+    raise NotFoundError(f"There is no event {entry_id!r} of {artifact.name!r}.", "See: mlver reflog")
+
+
+def _is_creation(event: Event) -> bool:
+    return all(isinstance(action, CreateArtifact | SetType) for action in event.actions)
+
+
+def _inverses(repository: OpenRepository, artifact: ArtifactRecord, event: Event) -> list[Action]:
+    """Return the actions that take `event` back, last one first."""
+    moved = {action.alias for action in event.actions if isinstance(action, MoveAlias)}
+    for action in event.actions:
+        if isinstance(action, AddVersion):
+            version = _version(repository, artifact, action.version)
+            kept = set(version.aliases) - moved - {LATEST}
+            _expect(not kept, f"{version.name} bears the alias {min(kept, default='')!r} now")
+        if isinstance(action, MoveAlias) and action.was is not None:
+            comes_back = any(isinstance(a, SetRemoved) and a.version == action.was for a in event.actions)
+            removed = _version(repository, artifact, action.was).removed
+            _expect(comes_back or not removed, f"v{action.was}, which bore the alias {action.alias!r}, was removed")
+    return [_inverse(repository, artifact, action) for action in reversed(event.actions)]
+
+
+def _inverse(repository: OpenRepository, artifact: ArtifactRecord, action: Action) -> Action:  # noqa: PLR0911
+    """Return the action that takes `action` back, after checking that its effect still stands."""
+    match action:
+        case AddVersion():
+            version = _version(repository, artifact, action.version)
+            _expect(not version.removed, f"{version.name} is removed")
+            return SetRemoved(action.version, removed=True)
+        case SetRemoved():
+            version = _version(repository, artifact, action.version)
+            _expect(version.removed == action.removed, f"{version.name} was removed or restored since")
+            return SetRemoved(action.version, removed=not action.removed)
+        case MoveAlias():
+            now = repository.index.alias(artifact, action.alias)
+            _expect(now == action.to, f"alias {action.alias!r} moved since, to {_named(now)}")
+            return MoveAlias(action.alias, action.was, action.to)
+        case SetTag():
+            version = _version(repository, artifact, action.version)
+            _expect((action.tag in version.tags) == action.present, f"tag {action.tag!r} changed since")
+            return SetTag(action.version, action.tag, not action.present)
+        case SetNote():
+            _expect(_version(repository, artifact, action.version).note == action.to, "the note changed since")
+            return SetNote(action.version, action.was, action.to)
+        case SetValue():
+            version = _version(repository, artifact, action.version)
+            values = version.metadata if action.field == "metadata" else version.metrics
+            value = [values[action.key]] if action.key in values else []
+            _expect(value == action.to, f"{action.key!r} changed since")
+            return SetValue(action.version, action.field, action.key, action.was, action.to)
+        case RenameArtifact():
+            _expect(artifact.name == action.to, f"the artifact was renamed since, to {artifact.name!r}")
+            return RenameArtifact(action.to, check_free(repository, artifact, action.artifact))
+        case _:
+            raise MlverError("The creation of an artifact cannot be undone.", "Remove its versions with: mlver rm")
+
+
+def _expect(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ConflictError(f"This cannot be undone: {otherwise}.", "Undo the later changes first; see: mlver reflog")
+
+
+def _version(repository: OpenRepository, artifact: ArtifactRecord, number: int) -> VersionRecord:
+    version = repository.index.version(artifact, number)
+    assert version is not None  # the event that is taken back speaks of it
+    return version
+
+
+def _named(number: int | None) -> str:
+    return "nowhere" if number is None else f"v{number}"
+
+
+def describe(action: Action) -> str:  # noqa: PLR0911
+    """Return one action as a short phrase, such as `alias best: v3 → v4`."""
+    match action:
+        case AddVersion():
+            return f"add v{action.version}"
+        case MoveAlias():
+            return f"alias {action.alias}: {_named(action.was)} → {_named(action.to)}"
+        case SetTag():
+            return f"tag {'+' if action.present else '-'}{action.tag} on v{action.version}"
+        case SetNote():
+            return f"note on v{action.version}: {action.to or '(none)'}"
+        case SetValue():
+            value = action.to[0] if action.to else "(none)"
+            return f"{action.field} of v{action.version}: {action.key} = {value}"
+        case SetRemoved():
+            return f"{'remove' if action.removed else 'restore'} v{action.version}"
+        case RenameArtifact():
+            return f"rename {action.artifact} → {action.to}"
+        case SetType():
+            return f"type of {action.artifact}: {action.was} → {action.to}"
+        case CreateArtifact():
+            return f"create {action.artifact} ({action.type})"

@@ -1,0 +1,208 @@
+"""`verify`: read everything again, hash it again, and say what each damage hurts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from mlver.chunks import ChunkReader
+from mlver.errors import IntegrityError, MlverError
+from mlver.history.log import EventLog
+from mlver.history.manifest import FileEntry, Manifest, read_manifest
+from mlver.history.records import VersionRecord
+from mlver.ids import ChunkId, ManifestId
+from mlver.ops.opening import OpenRepository
+from mlver.ops.parallel import run_ordered
+from mlver.ops.progress import Progress, Silent
+from mlver.store.pack import PACKS_FOLDER, pack_id_of, pack_name, read_pack_index
+
+_BATCH_CHUNKS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Hurt:
+    """A file that a damage makes unreadable.
+
+    Attributes:
+        version: As `NAME:vN`.
+        path: The file; None when the whole version is hurt.
+        tensors: Names of the tensors hurt.
+    """
+
+    version: str
+    path: str | None
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One damaged or missing thing.
+
+    Attributes:
+        kind: `chunk`, `manifest`, `pack` or `log`.
+        name: Its id or name.
+        reason: What is wrong with it.
+        hurts: What cannot be restored on account of it.
+    """
+
+    kind: str
+    name: str
+    reason: str
+    hurts: tuple[Hurt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """What was found.
+
+    Attributes:
+        checked_versions: Versions whose manifests were read.
+        checked_chunks: Distinct chunks that were read and hashed.
+        checked_bytes: Their raw size.
+        damaged: All damage, worst first: logs, manifests, packs, chunks.
+    """
+
+    checked_versions: int
+    checked_chunks: int
+    checked_bytes: int
+    damaged: tuple[Damage, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is damaged."""
+        return not self.damaged
+
+
+def verify(repository: OpenRepository, revision: str | None = None, progress: Progress | None = None) -> VerifyResult:
+    """Read one version, or (None) everything that any version uses, from the store.
+
+    Versions that were removed count, since they can be restored. Damage is reported, not raised.
+
+    Raises:
+        NotFoundError: There is no such version.
+    """
+    damaged: list[Damage] = [] if revision is not None else _check_logs(repository)
+    if not damaged:
+        repository.index.refresh()
+    repository.refresh_packs()
+    if revision is None:
+        damaged += _check_packs(repository)
+    versions = _versions(repository, revision)
+    wanted: dict[ChunkId, int] = {}
+    for sharing, manifest in _manifests(repository, versions):
+        if isinstance(manifest, IntegrityError):
+            hurts = tuple(Hurt(version.name, None, ()) for version in sharing)
+            damaged.append(Damage("manifest", sharing[0].id, manifest.message, hurts))
+            continue
+        wanted.update((chunk.id, chunk.size_bytes) for file in manifest.files for chunk in file.chunks)
+    reasons = _check_chunks(repository, wanted, progress or Silent())
+    hurts_by_chunk = _hurts(repository, versions, reasons.keys()) if reasons else {}
+    damaged += [Damage("chunk", chunk.hex(), reason, tuple(hurts_by_chunk[chunk])) for chunk, reason in reasons.items()]
+    return VerifyResult(len(versions), len(wanted), sum(wanted.values()), tuple(damaged))
+
+
+def _check_logs(repository: OpenRepository) -> list[Damage]:
+    """Read every event from its own file, whatever the index and the segments say."""
+    damaged = []
+    for folder in ["names", *(f"log/{name}" for name in repository.storage.list("log"))]:
+        try:
+            for _ in EventLog(repository.storage, folder).single_events():
+                pass
+        except IntegrityError as error:
+            hurts = () if folder == "names" else (Hurt(folder.removeprefix("log/"), None, ()),)
+            damaged.append(Damage("log", folder, error.message, hurts))
+    return damaged
+
+
+def _check_packs(repository: OpenRepository) -> list[Damage]:
+    """Read every pack's own index, without which a lost cache could not be rebuilt."""
+    damaged = []
+    for name in repository.storage.list(PACKS_FOLDER):
+        pack = pack_id_of(name)
+        if pack is None:
+            continue
+        try:
+            read_pack_index(repository.storage, pack_name(pack))
+        except IntegrityError as error:
+            damaged.append(Damage("pack", pack, error.message, ()))
+    return damaged
+
+
+def _versions(repository: OpenRepository, revision: str | None) -> list[VersionRecord]:
+    if revision is not None:
+        return [repository.resolve(revision).version]
+    index = repository.index
+    return [version for artifact in index.artifacts() for version in index.versions(artifact, removed=True)]
+
+
+def _manifests(
+    repository: OpenRepository, versions: Iterable[VersionRecord]
+) -> Iterator[tuple[list[VersionRecord], Manifest | IntegrityError]]:
+    """Yield each distinct manifest, or what is wrong with it, with the versions that share it. One at a time."""
+    sharing: dict[ManifestId, list[VersionRecord]] = {}
+    for version in versions:
+        sharing.setdefault(version.id, []).append(version)
+    for identity, group in sharing.items():
+        try:
+            manifest: Manifest | IntegrityError = read_manifest(repository.storage, identity)
+        except IntegrityError as error:
+            manifest = error
+        yield group, manifest
+
+
+def _check_chunks(repository: OpenRepository, wanted: Mapping[ChunkId, int], progress: Progress) -> dict[ChunkId, str]:
+    """Read and hash chunks in the order they lie on disk; return what is wrong with those that are damaged."""
+    reader = ChunkReader(repository.storage, repository.chunk_index)
+    places = {
+        chunk: (where.pack, where.entry.offset) for chunk, where in repository.chunk_index.find_many(wanted).items()
+    }
+    ordered = sorted(wanted, key=lambda chunk: places.get(chunk, ("", 0)))
+
+    def check(batch: Sequence[ChunkId]) -> list[tuple[ChunkId, str]]:
+        found = []
+        for chunk in batch:
+            try:
+                reader.read(chunk, wanted[chunk])
+            except MlverError as error:
+                found.append((chunk, error.message))
+        return found
+
+    batches = [ordered[start : start + _BATCH_CHUNKS] for start in range(0, len(ordered), _BATCH_CHUNKS)]
+    reasons: dict[ChunkId, str] = {}
+    progress.start(sum(wanted.values()), "Verifying")
+    try:
+        for batch, found in zip(batches, run_ordered(partial(check, batch) for batch in batches), strict=True):
+            reasons.update(found)
+            progress.advance(sum(wanted[chunk] for chunk in batch))
+    finally:
+        progress.done()
+    return reasons
+
+
+def _hurts(
+    repository: OpenRepository, versions: Iterable[VersionRecord], chunks: Collection[ChunkId]
+) -> dict[ChunkId, list[Hurt]]:
+    """Return which files and tensors of which versions use each of the damaged chunks."""
+    found: dict[ChunkId, list[Hurt]] = {chunk: [] for chunk in chunks}
+    for sharing, manifest in _manifests(repository, versions):
+        if isinstance(manifest, IntegrityError):
+            continue
+        for number, file in enumerate(manifest.files):
+            for chunk, start, end in _stretches(file, found):
+                tensors = tuple(
+                    tensor.name
+                    for tensor in manifest.tensors
+                    if tensor.file == number and tensor.offset < end and tensor.offset + tensor.size_bytes > start
+                )
+                found[chunk] += [Hurt(version.name, file.path, tensors) for version in sharing]
+    return found
+
+
+def _stretches(file: FileEntry, chunks: Container[ChunkId]) -> Iterator[tuple[ChunkId, int, int]]:
+    """Yield where in a file those of `chunks` are that it uses: id, start, end in bytes."""
+    offset = 0
+    for chunk in file.chunks:
+        if chunk.id in chunks:
+            yield chunk.id, offset, offset + chunk.size_bytes
+        offset += chunk.size_bytes

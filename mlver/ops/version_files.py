@@ -1,0 +1,195 @@
+"""Reading files and tensors of a version straight from the store, chunk by chunk, each checked before it is used."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mlver.chunks import ChunkReader
+from mlver.digests import Buffer
+from mlver.errors import MlverError, NotFoundError
+from mlver.history.manifest import FileEntry, Manifest, TensorEntry, read_manifest
+from mlver.ops.opening import OpenRepository
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_NUMPY_DTYPES = {
+    "BOOL": "?",
+    "U8": "<u1",
+    "I8": "<i1",
+    "F8_E4M3": "<u1",
+    "F8_E5M2": "<u1",
+    "I16": "<i2",
+    "U16": "<u2",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I32": "<i4",
+    "U32": "<u4",
+    "F32": "<f4",
+    "F64": "<f8",
+    "I64": "<i8",
+    "U64": "<u8",
+    "C64": "<c8",
+    "C128": "<c16",
+}
+
+
+def iterate(reader: ChunkReader, entry: FileEntry) -> Iterator[Buffer]:
+    """Yield a file's bytes, chunk by chunk.
+
+    Raises:
+        IntegrityError: A chunk is missing or damaged.
+    """
+    for chunk in entry.chunks:
+        yield reader.read(chunk.id, chunk.size_bytes)
+
+
+def read_range(reader: ChunkReader, entry: FileEntry, start: int, end: int) -> bytes:
+    """Return the bytes from `start` to `end` of a file, reading only the chunks they are in.
+
+    Raises:
+        IntegrityError: A chunk is missing or damaged.
+    """
+    pieces = []
+    for chunk, offset in entry.chunks_between(start, end):
+        raw = memoryview(reader.read(chunk.id, chunk.size_bytes))
+        pieces.append(raw[max(0, start - offset) : end - offset])
+    return b"".join(pieces)
+
+
+class VersionFile(io.RawIOBase):
+    """A file of a version, to be read like any binary file opened for reading.
+
+    Args:
+        reader: Of the repository.
+        entry: Which file.
+    """
+
+    def __init__(self, reader: ChunkReader, entry: FileEntry) -> None:
+        super().__init__()
+        self._reader = reader
+        self._entry = entry
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to `offset` bytes from the start, the position, or the end."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._entry.size_bytes}[whence]
+        if start + offset < 0:
+            raise ValueError(f"cannot seek to {start + offset}")
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position in bytes from the start."""
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into `buffer` up to the end of the chunk at the position, and return the number of bytes."""
+        found = self._entry.chunks_between(self._position, self._position + 1)
+        if not found or self._position >= self._entry.size_bytes:
+            return 0
+        chunk, offset = found[0]
+        raw = memoryview(self._reader.read(chunk.id, chunk.size_bytes))[self._position - offset :]
+        count = min(len(raw), len(memoryview(buffer)))
+        memoryview(buffer)[:count] = raw[:count]
+        self._position += count
+        return count
+
+
+def open_file(repository: OpenRepository, revision: str, path: str) -> io.BufferedReader:
+    """Open one file of a version for reading.
+
+    Raises:
+        NotFoundError: There is no such version or file.
+        IntegrityError: Its manifest is damaged; while reading: a chunk is.
+    """
+    manifest = read_manifest(repository.storage, repository.resolve(revision).version.id)
+    entry = manifest.file(path)
+    # A buffer of a chunk's size, so that each chunk is decoded once.
+    return io.BufferedReader(VersionFile(repository.chunk_reader(), entry), 1 << 20)
+
+
+def stream_file(repository: OpenRepository, revision: str, path: str) -> Iterator[Buffer]:
+    """Yield the bytes of one file of a version.
+
+    Raises:
+        NotFoundError: There is no such version or file.
+        IntegrityError: It is damaged; nothing of the damaged chunk is yielded.
+    """
+    manifest = read_manifest(repository.storage, repository.resolve(revision).version.id)
+    return iterate(repository.chunk_reader(), manifest.file(path))
+
+
+def read_tensor(repository: OpenRepository, revision: str, name: str) -> np.ndarray[Any, Any]:
+    """Return one tensor, reading only the chunks it is in.
+
+    Args:
+        repository: The repository.
+        revision: Which version.
+        name: The tensor's name, or `FILE:NAME` where several files have one of that name.
+
+    Returns:
+        An array of the tensor's shape. Where NumPy lacks the element type, the bit patterns: uint16 for BF16, uint8
+        for the eight-bit floats.
+
+    Raises:
+        NotFoundError: There is no such version or tensor; or more than one, and which is not said.
+        IntegrityError: A chunk is missing or damaged.
+    """
+    import numpy as np
+
+    manifest = read_manifest(repository.storage, repository.resolve(revision).version.id)
+    tensor = find_tensor(manifest, name)
+    if tensor.dtype not in _NUMPY_DTYPES:
+        raise MlverError(f"Tensor {name!r} has elements of type {tensor.dtype}, which cannot be an array.")
+    entry = manifest.files[tensor.file]
+    raw = read_range(repository.chunk_reader(), entry, tensor.offset, tensor.offset + tensor.size_bytes)
+    flat = np.frombuffer(raw, dtype=_NUMPY_DTYPES[tensor.dtype])
+    if tensor.order in ("C", "F"):
+        return flat.reshape(tensor.shape, order="C" if tensor.order == "C" else "F")
+    strides = [int(stride) * flat.itemsize for stride in tensor.order.removeprefix("strides:").split(",") if stride]
+    _check_strides(tensor, strides, flat.nbytes, flat.itemsize)
+    return np.lib.stride_tricks.as_strided(flat, tensor.shape, strides, writeable=False)
+
+
+def find_tensor(manifest: Manifest, name: str) -> TensorEntry:
+    """Return the tensor called `name`, or `FILE:NAME`.
+
+    Raises:
+        NotFoundError: There is none, or more than one.
+    """
+    tensors = [tensor for tensor in manifest.tensors if not tensor.anonymous]
+    found = [tensor for tensor in tensors if tensor.name == name]
+    found = found or [tensor for tensor in tensors if f"{manifest.files[tensor.file].path}:{tensor.name}" == name]
+    if len(found) > 1:
+        path = manifest.files[found[0].file].path
+        raise NotFoundError(f"Several files have a tensor {name!r}.", f"Say which, such as '{path}:{name}'.")
+    if found:
+        return found[0]
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, [tensor.name for tensor in tensors], n=1)
+    raise NotFoundError(
+        f"There is no tensor {name!r} in this version.", f"Did you mean {close[0]!r}?" if close else None
+    )
+
+
+def _check_strides(tensor: TensorEntry, strides: list[int], size_bytes: int, item_bytes: int) -> None:
+    """Refuse strides that reach outside the bytes: a manifest may come from anyone."""
+    reach = sum((length - 1) * stride for length, stride in zip(tensor.shape, strides, strict=False)) + item_bytes
+    if (
+        len(strides) != len(tensor.shape)
+        or min(strides, default=0) < 0
+        or (0 not in tensor.shape and reach > size_bytes)
+    ):
+        raise MlverError(f"Tensor {tensor.name!r} has strides that do not fit its bytes.")

@@ -1,0 +1,359 @@
+"""The Python API: everything that the command line does, for scripts, notebooks and training loops.
+
+    import mlver
+
+    repository = mlver.Repository.open()
+    version = repository.add("model/", name="resnet50_attn", type="resnet50", metrics={"val_acc": 0.913}).version
+    repository.alias("best")
+    weight = repository.tensor("best", "layer4.2.conv3.weight")
+
+Paths are `str` or `Path`; revisions are text, as on the command line. Errors are `mlver.MlverError` and its subclasses.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from mlver.history.manifest import Manifest, read_manifest
+from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.ops import artifacts, labels, removal, undo, version_files
+from mlver.ops.add import AddRequest, AddResult, add
+from mlver.ops.init import init_repository
+from mlver.ops.opening import OpenRepository, find_repository, open_repository
+from mlver.ops.progress import Progress
+from mlver.ops.pull import PullResult, plan_pull, pull
+from mlver.ops.status import StatusResult, status
+from mlver.ops.usage import UsageResult, usage
+from mlver.ops.verify import VerifyResult, verify
+from mlver.store.sqlite import CacheDamaged
+
+if TYPE_CHECKING:
+    import numpy as np
+
+T = TypeVar("T")
+AnyPath = str | os.PathLike[str]
+
+
+class _Open:
+    """`Repository.open(folder)` opens a repository, `repository.open(revision, path)` a file of a version."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Repository]) -> Callable[..., Repository]: ...
+
+    @overload
+    def __get__(self, instance: Repository, owner: type[Repository]) -> Callable[[str, str], io.BufferedReader]: ...
+
+    def __get__(self, instance: Repository | None, owner: type[Repository]) -> Callable[..., Any]:
+        if instance is None:
+            return partial(_open_repository, owner)
+        return partial(_open_file, instance)
+
+
+class Repository:
+    """A repository, opened. Use one from one thread at a time; any number of processes may have it open.
+
+    Args:
+        opened: What `open` and `init` make; do not make one yourself.
+    """
+
+    def __init__(self, opened: OpenRepository) -> None:
+        self._opened = opened
+
+    open = _Open()
+    """On the class, `open(folder=".")`: open the repository a folder is in. On a repository, `open(revision, path)`:
+    open one file of a version for reading in binary."""
+
+    @classmethod
+    def init(cls, folder: AnyPath = ".") -> Self:
+        """Make a folder a repository, or open the one it is.
+
+        Raises:
+            MlverError: It cannot be made.
+            NotARepositoryError: There is one of a layout that is not known.
+        """
+        return cls(open_repository(Path(init_repository(Path(folder)).path)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the repository's cache."""
+        self._opened.close()
+
+    @property
+    def path(self) -> Path:
+        """The `.mlver` folder."""
+        return self._opened.root
+
+    def add(
+        self,
+        *paths: AnyPath,
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002 - the word of the command line and of every record
+        message: str | None = None,
+        aliases: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        exclude: Sequence[str] = (),
+        rehash: bool = False,
+        progress: Progress | None = None,
+    ) -> AddResult:
+        """Make the content of files and folders a version, unless a version of the artifact has it already.
+
+        See `mlver.ops.add.AddRequest` for the arguments.
+
+        Raises:
+            NotFoundError: A path does not exist.
+            UsageError: A name, type, metric or metadata value is not allowed.
+            ConflictError: A file keeps changing while it is read.
+            MlverError: A file cannot be read or kept, or the store cannot be written.
+        """
+        request = AddRequest(
+            paths=[Path(path) for path in paths],
+            name=name,
+            type=type,
+            message=message,
+            aliases=aliases,
+            tags=tags,
+            metadata=metadata or {},
+            metrics=metrics or {},
+            exclude=exclude,
+            rehash=rehash,
+        )
+        return self._run(lambda: add(self._opened, request, progress))
+
+    def artifacts(self) -> list[ArtifactRecord]:
+        """Return all artifacts, by name."""
+
+        def list_all() -> list[ArtifactRecord]:
+            self._opened.index.refresh()
+            return self._opened.index.artifacts()
+
+        return self._run(list_all)
+
+    def log(self, name: str | None = None, limit: int | None = None, *, removed: bool = False) -> list[VersionRecord]:
+        """Return an artifact's versions, newest first; None is the current artifact.
+
+        Raises:
+            NotFoundError: There is no such artifact.
+        """
+        return self._run(lambda: self._opened.index.versions(self._opened.artifact(name), limit, removed=removed))
+
+    def resolve(self, revision: str) -> VersionRecord:
+        """Return the version that a revision names.
+
+        Raises:
+            NotFoundError: There is none.
+            UsageError: It is no revision.
+        """
+        return self._run(lambda: self._opened.resolve(revision).version)
+
+    def manifest(self, revision: str) -> Manifest:
+        """Return the files and tensors of a version.
+
+        Raises:
+            NotFoundError: There is no such version.
+            IntegrityError: Its manifest is missing or damaged.
+        """
+        return self._run(lambda: read_manifest(self._opened.storage, self._opened.resolve(revision).version.id))
+
+    def alias(self, alias: str, revision: str | None = None) -> VersionRecord:
+        """Move an alias to a version, by default to the current artifact's latest, and return the version.
+
+        Raises:
+            UsageError: The alias is not allowed.
+            NotFoundError: There is no such version.
+        """
+        return self._run(lambda: labels.set_alias(self._opened, alias, revision)[0])
+
+    def delete_alias(self, alias: str) -> None:
+        """Delete an alias, given as `best` or `NAME:best`.
+
+        Raises:
+            NotFoundError: There is no such alias.
+        """
+        self._run(lambda: labels.delete_alias(self._opened, alias))
+
+    def tag(self, revision: str, *tags: str, remove: Sequence[str] = ()) -> VersionRecord:
+        """Put tags on a version and take others off.
+
+        Raises:
+            UsageError: A tag is not allowed.
+            NotFoundError: There is no such version, or no such tag to remove.
+        """
+        return self._run(lambda: labels.change_tags(self._opened, revision, tags, remove))
+
+    def note(self, revision: str, note: str | None) -> VersionRecord:
+        """Replace a version's note; None takes it away.
+
+        Raises:
+            NotFoundError: There is no such version.
+        """
+        return self._run(lambda: labels.set_note(self._opened, revision, note))
+
+    def meta(
+        self,
+        revision: str,
+        metadata: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        remove: Sequence[str] = (),
+    ) -> VersionRecord:
+        """Set metadata and metrics of a version, and take keys away.
+
+        Raises:
+            UsageError: A value is not allowed.
+            NotFoundError: There is no such version, or no such key to remove.
+        """
+        return self._run(lambda: labels.change_values(self._opened, revision, metadata, metrics, remove))
+
+    def switch(self, name: str) -> ArtifactRecord:
+        """Make an artifact the current one.
+
+        Raises:
+            NotFoundError: There is no such artifact.
+        """
+        return self._run(lambda: artifacts.switch(self._opened, name))
+
+    def rename(self, old: str, new: str) -> ArtifactRecord:
+        """Give an artifact another name; the old one still finds it.
+
+        Raises:
+            NotFoundError: There is no artifact `old`.
+            UsageError: `new` is not allowed, or taken.
+        """
+        return self._run(lambda: artifacts.rename(self._opened, old, new))
+
+    def remove(self, *revisions: str, force: bool = False) -> removal.RemoveResult:
+        """Mark versions removed. With `force`, aliases on them go too.
+
+        Raises:
+            NotFoundError: There is no such version.
+            MlverError: A version bears an alias.
+        """
+        return self._run(lambda: removal.remove(self._opened, revisions, force))
+
+    def restore(self, revision: str) -> VersionRecord:
+        """Bring a removed version back.
+
+        Raises:
+            NotFoundError: There is no such version, or it is not removed.
+        """
+        return self._run(lambda: removal.restore(self._opened, revision))
+
+    def reflog(self, name: str | None = None, limit: int | None = None) -> list[undo.ReflogEntry]:
+        """Return what happened to an artifact, newest first; None is the current artifact.
+
+        Raises:
+            NotFoundError: There is no such artifact.
+        """
+        return self._run(lambda: undo.reflog(self._opened, name, limit))
+
+    def undo(self, name: str | None = None, entry_id: str | None = None) -> undo.ReflogEntry:
+        """Take back the newest event of an artifact, or the one named, and return it.
+
+        Raises:
+            NotFoundError: There is no such artifact or event.
+            ConflictError: What it did was changed since.
+        """
+        return self._run(lambda: undo.undo(self._opened, name, entry_id))
+
+    def pull(
+        self,
+        revision: str,
+        folder: AnyPath | None = None,
+        paths: Sequence[str] = (),
+        *,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> PullResult:
+        """Write the files of a version into a folder, by default one of the artifact's name.
+
+        Args:
+            revision: Which version.
+            folder: Where to.
+            paths: Only files that match one of these patterns, in gitignore syntax.
+            force: Overwrite files that differ.
+            progress: Told of the bytes written.
+
+        Raises:
+            NotFoundError: There is no such version, or no file matches.
+            ConflictError: Files would be overwritten, and `force` is not given.
+            IntegrityError: Something is damaged; the folder is as it was.
+            MlverError: The folder cannot be written.
+        """
+        target = None if folder is None else Path(folder)
+
+        def work() -> PullResult:
+            return pull(self._opened, plan_pull(self._opened, revision, target, paths), force, progress)
+
+        return self._run(work)
+
+    def tensor(self, revision: str, name: str) -> np.ndarray[Any, Any]:
+        """Return one tensor, reading only its chunks; see `mlver.ops.version_files.read_tensor`.
+
+        Raises:
+            NotFoundError: There is no such version or tensor.
+            IntegrityError: A chunk is missing or damaged.
+        """
+        return self._run(lambda: version_files.read_tensor(self._opened, revision, name))
+
+    def status(self, folder: AnyPath = ".") -> StatusResult:
+        """Compare a folder with the version it came from.
+
+        Raises:
+            NotFoundError: It does not exist, or nothing is known of where it came from.
+        """
+        return self._run(lambda: status(self._opened, Path(folder)))
+
+    def verify(self, revision: str | None = None, progress: Progress | None = None) -> VerifyResult:
+        """Read one version, or everything, from the store, and report what is damaged.
+
+        Raises:
+            NotFoundError: There is no such version.
+        """
+        return self._run(lambda: verify(self._opened, revision, progress))
+
+    def usage(self, name: str | None = None) -> UsageResult:
+        """Count the bytes of one artifact, or of all.
+
+        Raises:
+            NotFoundError: There is no such artifact.
+        """
+        return self._run(lambda: usage(self._opened, name))
+
+    def _run(self, operation: Callable[[], T]) -> T:
+        """Run an operation, and once more on a new cache if the cache turns out to be damaged."""
+        try:
+            return operation()
+        except CacheDamaged as damage:
+            self._opened.reopen(damage)
+            return operation()
+
+
+def _open_repository(kind: type[Repository], folder: AnyPath = ".") -> Repository:
+    """Open the repository that a folder is in.
+
+    Raises:
+        NotARepositoryError: It is in none, or in one of a layout that is not known.
+    """
+    return kind(open_repository(find_repository(Path(folder))))
+
+
+def _open_file(repository: Repository, revision: str, path: str) -> io.BufferedReader:
+    """Open one file of a version for reading; only the chunks read are fetched.
+
+    Raises:
+        NotFoundError: There is no such version or file.
+        IntegrityError: It is damaged.
+    """
+    return repository._run(lambda: version_files.open_file(repository._opened, revision, path))

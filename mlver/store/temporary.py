@@ -1,0 +1,151 @@
+"""Temporary files of a local storage: written, flushed once, then given their name or thrown away.
+
+A writer holds a lock on its temporary file (`flock`, which ends with the process however it dies), so that what a
+killed process left can be told from what a slow one is still writing, without trusting a clock.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import zlib
+from collections.abc import Sequence
+
+from mlver.store.failures import storage_error
+from mlver.store.storage import Buffer
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_ONLY = 0o444
+_MAX_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024)
+
+
+class TemporaryFile:
+    """A new file that only its writer knows. After any error it is closed and gone.
+
+    Args:
+        folder: Descriptor of the folder for temporary files; it stays the caller's.
+        shown_as: The folder's path, for messages.
+
+    Raises:
+        MlverError: It cannot be created.
+    """
+
+    def __init__(self, folder: int, shown_as: str) -> None:
+        self.name = f"{_host()}-{os.getpid()}-{os.urandom(8).hex()}"
+        self.path = os.path.join(shown_as, self.name)
+        self.size_bytes = 0
+        self._folder = folder
+        self._descriptor: int | None = None
+        try:
+            self._descriptor = os.open(self.name, _FLAGS, _READ_ONLY, dir_fd=folder)
+        except OSError as error:
+            raise storage_error(error, "write", self.path) from error
+        _lock(self._descriptor)
+
+    def write(self, buffers: Sequence[Buffer]) -> None:
+        """Append the buffers in order.
+
+        Raises:
+            MlverError: They could not be written.
+        """
+        descriptor = self._open()
+        try:
+            for first in range(0, len(buffers), _MAX_BUFFERS):
+                self.size_bytes += _write_all(descriptor, buffers[first : first + _MAX_BUFFERS])
+        except OSError as error:
+            self.discard()
+            raise storage_error(error, "write", self.path) from error
+
+    def flush(self) -> None:
+        """Make the bytes durable. It is tried once: after a failed fsync, the kernel calls the lost pages clean.
+
+        Raises:
+            MlverError: They could not be made durable.
+        """
+        try:
+            os.fsync(self._open())
+        except OSError as error:
+            self.discard()
+            raise storage_error(error, "write", self.path) from error
+
+    def discard(self) -> None:
+        """Close the file and remove the temporary name, whether it was published under another one or not."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        try:
+            os.unlink(self.name, dir_fd=self._folder)
+        except OSError:
+            # Renamed, swept, or on a disk that fails: what stays is found by the next sweep.
+            pass
+        finally:
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            raise ValueError(f"The temporary file {self.path} was published or discarded.")
+        return self._descriptor
+
+
+def sweep(folder: int) -> int:
+    """Remove the temporary files in `folder` that dead processes of this machine left; return how many.
+
+    Raises:
+        OSError: The folder cannot be listed.
+    """
+    return sum(_sweep_one(folder, name) for name in os.listdir(folder) if name.startswith(_host() + "-"))
+
+
+def _sweep_one(folder: int, name: str) -> bool:
+    try:
+        descriptor = os.open(
+            name,
+            os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+            dir_fd=folder,
+        )
+    except OSError:
+        return False  # published or removed meanwhile, or not ours to read: not ours to remove
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(name, dir_fd=folder)
+        return True
+    except OSError:
+        return False  # its writer lives, or this file system has no locks and nobody can tell
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return  # no locks on this file system: then no sweep can take one either
+
+
+def _host() -> str:
+    """Return a short name of this machine: locks on a network file system may be known to one machine only."""
+    return f"{zlib.crc32(os.fsencode(os.uname().nodename)):08x}"
+
+
+def _write_all(descriptor: int, buffers: Sequence[Buffer]) -> int:
+    """Write all buffers, however many calls the system wants, and return their size in bytes."""
+    total = sum(memoryview(buffer).nbytes for buffer in buffers)
+    written = os.writev(descriptor, buffers)
+    while written < total:
+        count = os.writev(descriptor, _after(buffers, written))
+        if count == 0:
+            raise OSError(errno.EIO, "nothing was written")
+        written += count
+    return total
+
+
+def _after(buffers: Sequence[Buffer], written: int) -> list[memoryview]:
+    """Return what is left of `buffers` after their first `written` bytes."""
+    left = []
+    for buffer in buffers:
+        view = memoryview(buffer).cast("B")
+        if written < len(view):
+            left.append(view[written:])
+        written = max(0, written - len(view))
+    return left

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from mlver.store.sqlite import CacheConnection, CacheDamaged, open_cache, reopen_cache
+
+SCHEMAS = (
+    "CREATE TABLE words (word TEXT PRIMARY KEY); CREATE INDEX w ON words (word);",
+    "CREATE TABLE b (x TEXT DEFAULT ';')",
+)
+
+
+def words(connection: CacheConnection) -> list[str]:
+    with connection.reading():
+        return [word for (word,) in connection.execute("SELECT word FROM words ORDER BY word").fetchall()]
+
+
+def write(connection: CacheConnection, word: str) -> None:
+    with connection.transaction():
+        connection.execute("INSERT INTO words VALUES (?)", (word,))
+
+
+def filled(path: Path) -> Path:
+    connection = open_cache(path, SCHEMAS)
+    for number in range(2000):
+        if number == 0:
+            connection.execute("BEGIN")
+        connection.execute("INSERT INTO words VALUES (?)", (f"{number:05d}" * 10,))
+    connection.execute("COMMIT")
+    connection.close()
+    return path
+
+
+def test_what_was_written_is_there_the_next_time(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    write(open_cache(path, SCHEMAS), "kept")
+    assert words(open_cache(path, SCHEMAS)) == ["kept"]
+
+
+def test_other_schemas_start_afresh_even_beside_an_open_connection(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    old = open_cache(path, SCHEMAS)
+    write(old, "old")
+    new = open_cache(path, (*SCHEMAS, "CREATE TABLE c (x)"))
+    assert words(new) == []
+    assert new.execute("SELECT * FROM c").fetchall() == []
+    write(new, "new")
+    assert words(old) == ["new"]
+
+
+def test_a_failed_transaction_changes_nothing() -> None:
+    connection = open_cache(None, SCHEMAS)
+
+    def fail() -> None:
+        with connection.transaction():
+            connection.execute("INSERT INTO words VALUES ('x')")
+            raise RuntimeError("planted")
+
+    with pytest.raises(RuntimeError, match="planted"):
+        fail()
+    assert words(connection) == []
+    write(connection, "works")
+
+
+@pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000, b"x"])
+def test_a_file_that_is_no_database_is_replaced(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "index.sqlite"
+    path.write_bytes(content)
+    write(open_cache(path, SCHEMAS), "new")
+    assert words(open_cache(path, SCHEMAS)) == ["new"]
+
+
+def test_damage_that_is_met_later_is_told_and_mended(tmp_path: Path) -> None:
+    path = filled(tmp_path / "index.sqlite")
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + bytes(len(content) - 8192))
+    connection = open_cache(path, SCHEMAS)
+    with pytest.raises(CacheDamaged) as caught:
+        words(connection)
+    assert caught.value.by_content
+    connection = reopen_cache(connection, caught.value, path, SCHEMAS)
+    assert words(connection) == []
+    write(connection, "new")
+    assert words(open_cache(path, SCHEMAS)) == ["new"]
+
+
+def test_tables_that_were_dropped_by_someone_are_damage(tmp_path: Path) -> None:
+    path = filled(tmp_path / "index.sqlite")
+    with sqlite3.connect(path) as stranger:
+        stranger.execute("DROP TABLE words")
+    connection = open_cache(path, SCHEMAS)
+    with pytest.raises(CacheDamaged) as caught:
+        words(connection)
+    assert words(reopen_cache(connection, caught.value, path, SCHEMAS)) == []
+
+
+def test_a_locked_cache_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlver.store.sqlite._BUSY_SECONDS", 0.05)
+    path = tmp_path / "index.sqlite"
+    holder, other = open_cache(path, SCHEMAS), open_cache(path, SCHEMAS)
+    with holder.transaction():
+        holder.execute("INSERT INTO words VALUES ('held')")
+        with pytest.raises(CacheDamaged) as caught:
+            write(other, "lost")
+        assert not caught.value.by_content
+        replacement = reopen_cache(other, caught.value, path, SCHEMAS)
+        write(replacement, "in memory")
+        assert words(open_cache(path, ("CREATE TABLE words (word TEXT)",))) == []
+    assert words(open_cache(path, SCHEMAS)) == ["held"]
+    assert words(replacement) == ["in memory"]
+
+
+def test_a_path_that_cannot_be_a_file_falls_back_to_memory(tmp_path: Path) -> None:
+    (tmp_path / "index.sqlite").mkdir()
+    for path in (tmp_path / "index.sqlite", tmp_path / "absent/index.sqlite"):
+        connection = open_cache(path, SCHEMAS)
+        write(connection, "x")
+        assert words(connection) == ["x"]
+    assert (tmp_path / "index.sqlite").is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become someone else")
+def test_a_cache_of_someone_else_is_read_and_never_written(tmp_path: Path) -> None:
+    path = filled(tmp_path / "index.sqlite")
+    for folder in (*tmp_path.parents, tmp_path):
+        if folder != Path("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    os.seteuid(65534)
+    try:
+        connection = open_cache(path, SCHEMAS)
+        assert len(words(connection)) == 2000
+        with pytest.raises(CacheDamaged) as caught:
+            write(connection, "x")
+        connection = reopen_cache(connection, caught.value, path, SCHEMAS)
+        write(connection, "x")
+        assert words(connection) == ["x"]
+        connection = open_cache(path, ("CREATE TABLE words (word TEXT)",))
+        write(connection, "y")
+    finally:
+        os.seteuid(0)
+    assert len(words(open_cache(path, SCHEMAS))) == 2000
+
+
+def test_threads_share_a_connection(tmp_path: Path) -> None:
+    connection = open_cache(tmp_path / "index.sqlite", SCHEMAS)
+
+    def work(name: str) -> None:
+        for number in range(30):
+            write(connection, f"{name}{number}")
+            words(connection)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(work, "abcd")) == [None] * 4
+    assert len(words(connection)) == 120
+
+
+def test_processes_share_a_file_and_may_start_it_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from mlver.store.sqlite import open_cache\n"
+        "c = open_cache(pathlib.Path(sys.argv[1]), ['CREATE TABLE words (word TEXT PRIMARY KEY)'])\n"
+        "for n in range(20):\n"
+        "    with c.transaction(): c.execute('INSERT INTO words VALUES (?)', (f'{sys.argv[2]}{n}',))\n"
+        "print(c.execute('PRAGMA database_list').fetchone()[2])"
+    )
+    path = tmp_path / "index.sqlite"
+    command = [sys.executable, "-c", code, str(path)]
+    processes = [
+        subprocess.Popen([*command, name], cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True)
+        for name in "abcd"
+    ]
+    assert [process.communicate()[0].strip() for process in processes] == [str(path)] * 4
+    assert len(words(open_cache(path, ["CREATE TABLE words (word TEXT PRIMARY KEY)"]))) == 80
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.parametrize("inject", ["fcntl:error=ENOLCK:when=7+", "pwrite64:error=ENOSPC", "fdatasync:error=EIO"])
+def test_on_a_poor_or_failing_disk_the_cache_goes_on_in_memory(tmp_path: Path, inject: str) -> None:
+    code = (
+        "import sys, pathlib; from mlver.store.sqlite import *\n"
+        "path, schemas = pathlib.Path(sys.argv[1]), ['CREATE TABLE words (word TEXT)']\n"
+        "c = open_cache(path, schemas)\n"
+        "with c.transaction(): c.execute('INSERT INTO words VALUES (1)')\n"
+        "print(c.execute('SELECT count(*) FROM words').fetchone(), c.execute('PRAGMA database_list').fetchone()[2])"
+    )
+    path = tmp_path / "index.sqlite"
+    started = time.monotonic()
+    call = inject.split(":", maxsplit=1)[0]
+    command = ["strace", "-qq", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={inject}"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", code, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.stdout.strip() == "(1,)"
+    assert time.monotonic() - started < 8  # no waiting for a lock that can never be had
+    write(open_cache(path, SCHEMAS), "later")
+    assert words(open_cache(path, SCHEMAS)) == ["later"]
