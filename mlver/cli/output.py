@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, BinaryIO, TextIO, TypeVar
 
 from mlver.cli.style import Piece, Styled, colourise, paint
-from mlver.cli.tables import Column, Row, plain_lines, write_fitted
+from mlver.cli.tables import Column, Row, fitted_text, plain_lines
 from mlver.cli.terminal import Terminal
 from mlver.cli.text import escape, escape_block, width
 
@@ -48,6 +48,11 @@ class Output:
         self.stderr = stderr
         self._stdout = stdout
         self._environment = environment
+
+    @property
+    def is_human(self) -> bool:
+        """Whether people read what is written, rather than scripts."""
+        return self.mode is Mode.HUMAN
 
     # Results
 
@@ -112,7 +117,7 @@ class Output:
         if not rows:
             return
         if self.terminal.interactive:
-            write_fitted(columns, rows, self._stdout, colour=self.terminal.colour)
+            self._write(fitted_text(columns, rows, colour=self.terminal.colour))
         else:
             self._write("".join(f"{line}\n" for line in plain_lines(columns, rows)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import Literal
 
 from mlver.cli.style import Piece, paint, plain
 from mlver.cli.text import width
@@ -32,7 +32,7 @@ class Column:
 def plain_lines(columns: Sequence[Column], rows: Sequence[Row]) -> Iterator[str]:
     """Yield a table's lines, aligned, whole, however wide: for pipes and files."""
     texts = [[column.title for column in columns], *([plain(piece) for piece in row] for row in rows)]
-    widths = [max(width(text[position]) for text in texts) for position in range(len(columns))]
+    widths = [max(map(width, cells)) for cells in zip(*texts, strict=True)]
     for line in texts:
         cells = [_pad(text, wide, column.align) for text, wide, column in zip(line, widths, columns, strict=True)]
         yield _GAP.join(cells).rstrip()
@@ -43,8 +43,8 @@ def _pad(text: str, wide: int, align: str) -> str:
     return blanks + text if align == "right" else text + blanks
 
 
-def write_fitted(columns: Sequence[Column], rows: Sequence[Row], stream: TextIO, *, colour: bool) -> None:
-    """Write a table that fits the terminal.
+def fitted_text(columns: Sequence[Column], rows: Sequence[Row], *, colour: bool) -> str:
+    """Return a table that fits the terminal.
 
     rich is imported here and nowhere earlier: it costs as much as everything else together.
     """
@@ -58,5 +58,7 @@ def write_fitted(columns: Sequence[Column], rows: Sequence[Row], stream: TextIO,
     for row in rows:
         table.add_row(*(Text.from_ansi(paint(piece, colour=colour)) for piece in row))
     system: Literal["standard"] | None = "standard" if colour else None
-    console = Console(file=stream, force_terminal=True, color_system=system, highlight=False, markup=False, emoji=False)
-    console.print(table)
+    console = Console(force_terminal=True, color_system=system, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:  # printing it would make rich handle a closed pager in its own way
+        console.print(table)
+    return captured.get()

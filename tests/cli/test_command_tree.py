@@ -22,7 +22,7 @@ def test_every_module_is_listed_once() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_listing_agrees_with_the_command(name: str) -> None:
     module = import_module(f"mlver.cli.commands.{name}")
-    assert inspect.getdoc(module.command).split("\n")[0] == COMMANDS[name].summary
+    assert (inspect.getdoc(module.command) or "").split("\n")[0] == COMMANDS[name].summary
     assert module.EXAMPLES
     for example in module.EXAMPLES:
         assert isinstance(example, Example)

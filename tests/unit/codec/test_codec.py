@@ -134,6 +134,14 @@ def test_empty_rows_cost_nothing() -> None:
     assert round_trip(bf16(rows.ravel()), "BF16").size_bytes < 0.68 * np.count_nonzero(rows) * 2
 
 
+def test_a_fifth_of_rows_empty_is_worth_a_bitmap_but_a_fifth_of_bytes_is_not() -> None:
+    rng = np.random.default_rng(0)
+    rows = normal(MIB // 2).reshape(-1, 1024) * (rng.random(MIB // 2048) < 0.8)[:, None]
+    assert round_trip(bf16(rows.ravel()), "BF16").encoding == codec.SPARSE
+    quantised = np.clip(rng.standard_normal(MIB) * 2, -8, 8).astype("i1")
+    assert round_trip(quantised.tobytes(), "I8").encoding == codec.PLANES
+
+
 def test_sequences_of_ids_are_compressed_whole() -> None:
     rng = np.random.default_rng(0)
     phrases = rng.integers(0, 50_000, (300, 12)).astype("<i4")

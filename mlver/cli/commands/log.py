@@ -1,0 +1,142 @@
+"""`mlver log`: parse → `mlver.ops.log` → a table of versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from mlver.cli.app import Example
+from mlver.cli.call import Call
+from mlver.cli.documents import log_document
+from mlver.cli.output import Column, Output, Piece
+from mlver.cli.style import Styled
+from mlver.cli.text import age, count, number, size
+from mlver.history.records import VersionRecord
+from mlver.ops.log import LogResult, log, log_all
+
+EXAMPLES = (
+    Example("mlver log", "versions of the current artifact"),
+    Example("mlver log resnet50_attn -n 5", "the five newest of another"),
+    Example("mlver log --all --oneline", "a line for each version of every artifact"),
+)
+
+SHOWN = 100
+"""Versions shown to people unless they say otherwise; scripts (`--json`, `-q`) get all."""
+
+_Revision = Annotated[
+    str | None, typer.Argument(metavar="REF", help="An artifact, or a version to go back from.", show_default=False)
+]
+_Limit = Annotated[
+    int | None, typer.Option("--limit", "-n", metavar="N", min=0, help="At most N versions; 0 is all. People see 100.")
+]
+_OneLine = Annotated[bool, typer.Option("--oneline", help="A short line for each version.")]
+_All = Annotated[bool, typer.Option("--all", help="All artifacts.")]
+_Removed = Annotated[bool, typer.Option("--removed", help="Removed versions too.")]
+
+
+def command(
+    call: Call,
+    revision: _Revision = None,
+    limit: _Limit = None,
+    oneline: _OneLine = False,
+    every: _All = False,
+    removed: _Removed = False,
+) -> None:
+    """List the versions of an artifact, newest first."""
+    if every and revision is not None:
+        raise typer.BadParameter("--all and REF exclude each other.")
+    if limit is None:
+        limit = SHOWN if call.out.is_human else 0
+    with call.repository() as repository:
+        if every:
+            results = log_all(repository, limit or None, removed=removed)
+        else:
+            results = [log(repository, revision, limit or None, removed=removed)]
+    call.out.result(
+        results,
+        document=_document_all if every else lambda found: log_document(found[0]),
+        brief=lambda found: [version.name for result in found for version in result.versions],
+        human=_oneline if oneline else _tables,
+    )
+
+
+def _document_all(results: Sequence[LogResult]) -> Mapping[str, Any]:
+    return {"artifacts": [log_document(result) for result in results]}
+
+
+def _tables(out: Output, results: Sequence[LogResult]) -> None:
+    with out.paged():
+        for result in results:
+            if len(results) > 1:
+                out.heading(f"{result.artifact.name} ({result.artifact.type})")
+            _table(out, result.versions)
+            if len(results) > 1:
+                out.line()
+    _say_older(out, results)
+
+
+def _table(out: Output, versions: Sequence[VersionRecord]) -> None:
+    columns = [
+        Column("VERSION"),
+        Column("AGE"),
+        Column("SIZE", align="right"),
+        Column("NEW", align="right"),
+        Column("ALIASES", elastic=True),
+        Column("TAGS", elastic=True),
+        Column("METRICS", elastic=True),
+        Column("MESSAGE", elastic=True),
+    ]
+    rows = [_row(version) for version in versions]
+    used = [position for position in range(len(columns)) if position < 4 or any(row[position] for row in rows)]
+    out.table([columns[position] for position in used], [[row[position] for position in used] for row in rows])
+
+
+def _row(version: VersionRecord) -> list[Piece]:
+    name = f"v{version.number}"
+    return [
+        Styled(f"{name} (removed)", "muted") if version.removed else Styled(name, "name"),
+        age_of(version),
+        size(version.logical_bytes),
+        size(version.new_bytes),
+        Styled(", ".join(version.aliases), "alias") if version.aliases else "",
+        ", ".join(version.tags),
+        metrics_text(version.metrics),
+        (version.message or "").partition("\n")[0],
+    ]
+
+
+def _oneline(out: Output, results: Sequence[LogResult]) -> None:
+    with out.paged():
+        for result in results:
+            for version in result.versions:
+                labels = f" ({', '.join(version.aliases)})" if version.aliases else ""
+                message = (version.message or "").partition("\n")[0]
+                pieces: Iterable[Piece] = (
+                    Styled(version.name, "name"),
+                    Styled(labels, "alias"),
+                    f"  {metrics_text(version.metrics)}" if version.metrics else "",
+                    f"  {message}" if message else "",
+                    "  [removed]" if version.removed else "",
+                )
+                out.line(*pieces)
+    _say_older(out, results)
+
+
+def _say_older(out: Output, results: Sequence[LogResult]) -> None:
+    older = sum(result.older_count for result in results)
+    if older:
+        out.note(f"{count(older, 'older version')} not shown; -n 0 shows all.")
+
+
+def age_of(version: VersionRecord) -> str:
+    """Return how long ago a version was made, in words."""
+    made = datetime.fromisoformat(version.created_at)
+    return age((datetime.now(UTC) - made).total_seconds())
+
+
+def metrics_text(metrics: Mapping[str, Any]) -> str:
+    """Return metrics on one line."""
+    return " ".join(f"{key}={number(value)}" for key, value in sorted(metrics.items()))

@@ -1,0 +1,132 @@
+"""`mlver show`: everything known about one version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mlver.cli.app import Example
+from mlver.cli.call import Call
+from mlver.cli.commands.log import age_of, metrics_text
+from mlver.cli.documents import version_document
+from mlver.cli.options import Revision
+from mlver.cli.output import Column, Output, Piece
+from mlver.cli.style import Styled
+from mlver.cli.text import count, number, size
+from mlver.history.manifest import Manifest, TensorEntry, read_manifest
+from mlver.history.records import VersionRecord
+
+EXAMPLES = (
+    Example("mlver show best", "files, tensors, metrics and origin of a version"),
+    Example("mlver show resnet50_attn:v3 --json", "the same for a script"),
+)
+
+_Found = tuple[VersionRecord, Manifest]
+
+
+def command(call: Call, revision: Revision = "latest") -> None:
+    """Show everything known about one version."""
+    with call.repository() as repository:
+        version = repository.resolve(revision).version
+        manifest = read_manifest(repository.storage, version.id)
+    call.out.result((version, manifest), document=_document, brief=lambda found: found[0].name, human=_human)
+
+
+def _document(found: _Found) -> dict[str, Any]:
+    version, manifest = found
+    return version_document(version) | {
+        "files": [
+            {
+                "path": file.path,
+                "size_bytes": file.size_bytes,
+                "digest": file.digest,
+                "executable": file.executable,
+                "format": file.format,
+                "unsafe_globals": list(file.unsafe_globals),
+            }
+            for file in manifest.files
+        ],
+        "folders": list(manifest.folders),
+        "tensors": [
+            {
+                "name": tensor.name,
+                "dtype": tensor.dtype,
+                "shape": list(tensor.shape),
+                "digest": tensor.digest,
+                "file": manifest.files[tensor.file].path,
+                "size_bytes": tensor.size_bytes,
+            }
+            for tensor in _tensors(manifest)
+        ],
+    }
+
+
+def _human(out: Output, found: _Found) -> None:
+    version, manifest = found
+    with out.paged():
+        out.heading(version.name)
+        out.fields(_fields(version))
+        for title, values in (("Metadata", version.metadata), ("Provenance", version.provenance)):
+            if values:
+                out.line()
+                out.heading(title)
+                out.fields((key, number(value)) for key, value in sorted(values.items()))
+        out.line()
+        out.heading(count(len(manifest.files), "file"))
+        out.table(
+            [Column("PATH", elastic=True), Column("SIZE", align="right"), Column("FORMAT"), Column("DIGEST")],
+            [[file.path, size(file.size_bytes), file.format or "", _short(file.digest)] for file in manifest.files],
+        )
+        for file in manifest.files:
+            if file.unsafe_globals:
+                out.line(Styled(f"{file.path} names {', '.join(file.unsafe_globals)}", "warning"))
+        tensors = list(_tensors(manifest))
+        if tensors:
+            out.line()
+            out.heading(count(len(tensors), "tensor"))
+            _tensor_table(out, manifest, tensors)
+
+
+def _fields(version: VersionRecord) -> Iterator[tuple[str, Piece]]:
+    yield "type", version.type
+    yield "id", version.id
+    yield "added", f"{age_of(version)} by {version.created_by} ({version.created_at})"
+    yield "size", f"{size(version.logical_bytes)}, of which {size(version.new_bytes)} were new"
+    if version.aliases:
+        yield "aliases", Styled(", ".join(version.aliases), "alias")
+    if version.tags:
+        yield "tags", ", ".join(version.tags)
+    if version.metrics:
+        yield "metrics", metrics_text(version.metrics)
+    if version.message:
+        yield "message", version.message
+    if version.note:
+        yield "note", version.note
+    if version.weights:
+        yield "weights", version.weights
+    if version.removed:
+        yield "removed", Styled("yes", "bad")
+
+
+def _tensor_table(out: Output, manifest: Manifest, tensors: list[TensorEntry]) -> None:
+    several = len({tensor.file for tensor in tensors}) > 1
+    columns = [Column("NAME", elastic=True), Column("DTYPE"), Column("SHAPE"), Column("SIZE", align="right")]
+    rows: list[list[Piece]] = [
+        [tensor.name, tensor.dtype, _shape(tensor), size(tensor.size_bytes)] for tensor in tensors
+    ]
+    if several:
+        columns.append(Column("FILE", elastic=True))
+        rows = [[*row, manifest.files[tensor.file].path] for row, tensor in zip(rows, tensors, strict=True)]
+    out.table(columns, rows)
+
+
+def _tensors(manifest: Manifest) -> Iterator[TensorEntry]:
+    return (tensor for tensor in manifest.tensors if not tensor.anonymous)
+
+
+def _shape(tensor: TensorEntry) -> str:
+    return "×".join(map(str, tensor.shape)) or "scalar"
+
+
+def _short(digest: str) -> str:
+    return digest.rpartition(":")[2][:12]
