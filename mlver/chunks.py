@@ -10,8 +10,9 @@ look-ups), one thread appends in order, and another one waits for the disk while
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -20,7 +21,7 @@ from mlver import codec
 from mlver.digests import Buffer, chunk_id
 from mlver.errors import IntegrityError, NotFoundError
 from mlver.ids import ChunkId, PackId
-from mlver.store.chunk_index import ChunkIndex
+from mlver.store.chunk_index import ChunkIndex, Location
 from mlver.store.pack import (
     PACKS_FOLDER,
     Frame,
@@ -36,6 +37,7 @@ from mlver.store.storage import StagedBlob, Storage
 MAX_BASE_DEPTH = 64
 """Longest chain of bases a reader follows; a longer one is damage or malice."""
 _UNCOMMITTED_PACKS = 2
+_HINT = "mlver verify lists what it hurts."
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +73,46 @@ class ChunkReader:
         Raises:
             IntegrityError: It is missing, damaged, or not of the size it must have.
         """
-        raw = self._read(chunk, MAX_BASE_DEPTH)
-        if len(raw) != size_bytes:
-            raise IntegrityError(f"Chunk {chunk.hex()} has {len(raw)} bytes instead of {size_bytes}.")
-        return raw
+        return next(self.read_many([(chunk, size_bytes)]))
 
-    def _read(self, chunk: ChunkId, depth: int) -> Buffer:
-        location = self._index.find(chunk)
+    def read_many(self, chunks: Sequence[tuple[ChunkId, int]]) -> Iterator[Buffer]:
+        """Yield the raw bytes of several chunks, given by id and size in bytes, with one look-up.
+
+        Raises:
+            IntegrityError: One is missing, damaged, or not of the size it must have.
+        """
+        locations = self._index.find_many(chunk for chunk, _ in chunks)
+        for chunk, size_bytes in chunks:
+            raw = self._read(chunk, locations.get(chunk), MAX_BASE_DEPTH)
+            if len(raw) != size_bytes:
+                raise IntegrityError(f"Chunk {chunk.hex()} has {len(raw)} bytes instead of {size_bytes}.")
+            yield raw
+
+    def _read(self, chunk: ChunkId, location: Location | None, depth: int) -> Buffer:
         if location is None:
-            raise IntegrityError(f"Chunk {chunk.hex()} is missing.", "mlver verify lists what it hurts.")
+            raise IntegrityError(f"Chunk {chunk.hex()} is missing.", _HINT)
         if depth == 0:
-            raise IntegrityError(f"Chunk {chunk.hex()} rests on too long a chain of bases.")
-        try:
-            header, payload = read_frame(self._storage, location.pack, location.entry)
-        except NotFoundError as error:
-            raise IntegrityError(f"Pack {location.pack} is missing.", "mlver verify lists what it hurts.") from error
-        base = None if header.base is None else self._read(header.base, depth - 1)
+            raise IntegrityError(f"Chunk {chunk.hex()} rests on too long a chain of bases.", _HINT)
+        header, payload = self._frame(chunk, location)
+        base = None if header.base is None else self._read(header.base, self._index.find(header.base), depth - 1)
         raw = codec.decode(header.encoding, payload, header.raw_size, base)
         if chunk_id(raw) != chunk:
-            raise IntegrityError(f"Chunk {chunk.hex()} is damaged: its bytes have another digest.")
+            raise IntegrityError(f"Chunk {chunk.hex()} is damaged: its bytes have another digest.", _HINT)
         return raw
+
+    def _frame(self, chunk: ChunkId, location: Location) -> tuple[FrameHeader, memoryview]:
+        """Read a frame; if it is not where the index says, ask the packs, since the index is only a cache."""
+        try:
+            return read_frame(self._storage, location.pack, location.entry)
+        except (IntegrityError, NotFoundError) as first:
+            with suppress(IntegrityError, NotFoundError):
+                self._index.reload_pack(self._storage, location.pack)
+            for again in self._index.find_all(chunk):
+                with suppress(IntegrityError, NotFoundError):
+                    return read_frame(self._storage, again.pack, again.entry)
+            if isinstance(first, IntegrityError):
+                raise IntegrityError(first.message, _HINT) from first
+            raise IntegrityError(f"Pack {location.pack} is missing.", _HINT) from first
 
 
 class ChunkWriter:
@@ -181,8 +203,7 @@ class ChunkWriter:
         if self._relied_on_known:
             # A pack that another process published may still be on its way to the disk.
             self._storage.sync(PACKS_FOLDER)
-        for pack, staged, entries in self._committed:
-            self._index.add_pack(pack, staged.size_bytes, entries)
+        self._index.add_packs({pack: (staged.size_bytes, entries) for pack, staged, entries in self._committed})
         self._committed.clear()
 
     def _seal(self) -> None:

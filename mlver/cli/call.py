@@ -62,7 +62,10 @@ class Call(typer.Context):
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
-        """Yield what an op reports its progress to; the bar is gone at the end, whatever happened."""
+        """Yield what a heavy op reports its progress to; the bar is gone at the end, whatever happened."""
+        from mlver.cli.memory import keep_freed_memory
+
+        keep_freed_memory()
         if not self.out.terminal.bars or self.mode is Mode.QUIET:
             yield Silent()
             return

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mlver.cli.style import Piece, paint, plain
 from mlver.cli.text import width
@@ -14,8 +13,7 @@ _GAP = "  "
 Row = Sequence[Piece]
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table.
 
     Attributes:

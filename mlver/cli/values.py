@@ -75,7 +75,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} cannot be read: {error}.") from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise UsageError(f"{file} does not hold a table of named values.")
-    return json_values(document)
+    return {key: json_values(value) for key, value in document.items()}
 
 
 def _parse(text: str, suffix: str) -> Any:

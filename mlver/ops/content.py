@@ -140,9 +140,9 @@ def _remember(
 ) -> None:
     """Note the files that were read, but for those too young to tell a later change of."""
     settled = [file for file in read.values() if not file.stamp.is_young(file.read_at_ns)]
+    whole = len(settled) == len(read) and all(file.stamp == file.source.stamp for file in settled)
     repository.stat_cache.remember(
-        identity, [(file.source.location, file.stamp.text(), file.entry.path) for file in settled]
+        identity,
+        [(file.source.location, file.stamp.text(), file.entry.path) for file in settled],
+        fingerprint if whole else None,
     )
-    as_scanned = all(file.stamp == file.source.stamp for file in settled)
-    if len(settled) == len(read) and as_scanned:
-        repository.stat_cache.remember_tree(fingerprint, identity)

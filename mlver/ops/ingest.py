@@ -15,14 +15,7 @@ from functools import partial
 from mlver.chunks import ChunkWriter, PreparedChunk
 from mlver.digests import Buffer
 from mlver.errors import ConflictError
-from mlver.formats import (
-    TENSOR_CHUNK_BYTES,
-    ChunkSpan,
-    Layout,
-    cut_bytes,
-    cut_tensor,
-    plan,
-)
+from mlver.formats import TENSOR_CHUNK_BYTES, ChunkSpan, Layout, Region, cut_bytes, cut_tensor, plan
 from mlver.history.manifest import ChunkRef
 from mlver.ops.entries import IngestedFile, describe
 from mlver.ops.parallel import run_ordered
@@ -41,7 +34,9 @@ from mlver.ops.source_file import (
 _SMALL_FILE_BYTES = 256 << 10
 _BATCH_BYTES = 1 << 20
 _BATCH_FILES = 64
-_WINDOW_BYTES = 8 << 20
+_WINDOW_BYTES = 4 << 20
+_GROUP_BYTES = 4 * TENSOR_CHUNK_BYTES
+"""Chunks that are one task: one read, one look-up, fewer hand-overs between threads."""
 _UNCUT_BYTES = 64 << 10
 """Plain bytes up to here are one chunk anyway, so the cutter is not asked."""
 
@@ -136,38 +131,38 @@ class _Pipeline:
 
         return work, done
 
-    # Large files: a task a chunk
+    # Large files: a task a few chunks
 
     def _large(self, source: Source) -> Iterator[_Task]:
         descriptor = open_source(source)
         self._open.add(descriptor)
         try:
             reading = start_reading(source, descriptor)
-            size_bytes = reading.stamp.size_bytes
-            regions = plan(reading.layout, size_bytes)
-            for region in regions:
-                if region.tensor is None:
-                    yield from self._byte_region(reading, descriptor, region.offset, region.size_bytes)
+            for group in _groups(reading.layout, reading.stamp.size_bytes):
+                if isinstance(group, Region):
+                    yield from self._byte_region(reading, descriptor, group)
                 else:
-                    assert reading.layout is not None
-                    for span in cut_tensor(reading.layout.tensors[region.tensor]):
-                        yield self._tensor_chunk(reading, descriptor, span)
+                    yield self._tensor_chunks(reading, descriptor, group)
         except ChangedError:
             self.changed.append(source)
             return  # chunks of it may still be under way: `run` closes the descriptor
         yield self._end(reading, descriptor)
 
-    def _tensor_chunk(self, reading: Reading, descriptor: int, span: ChunkSpan) -> _Task:
+    def _tensor_chunks(self, reading: Reading, descriptor: int, spans: list[ChunkSpan]) -> _Task:
+        """Return a task for chunks that lie back to back."""
         buffer = self._buffer()
+        start, end = spans[0].offset, spans[-1].offset + spans[-1].size_bytes
 
         def work() -> list[PreparedChunk]:
-            view = memoryview(buffer)[: span.size_bytes]
+            view = memoryview(buffer)
             # A short read leaves old bytes in the buffer; the stamp at the end tells, and the file is read again.
             try:
-                os.preadv(descriptor, [view], span.offset)
+                os.preadv(descriptor, [view[: end - start]], start)
             except OSError as error:
                 raise unreadable(reading.source, error) from error
-            return [self._writer.prepare(view, span.dtype)]
+            return self._writer.prepare_many(
+                [(view[span.offset - start : span.offset - start + span.size_bytes], span.dtype) for span in spans]
+            )
 
         def done(chunks: list[PreparedChunk]) -> None:
             self._buffers.put(buffer)
@@ -175,8 +170,8 @@ class _Pipeline:
 
         return work, done
 
-    def _byte_region(self, reading: Reading, descriptor: int, offset: int, size_bytes: int) -> Iterator[_Task]:
-        end = offset + size_bytes
+    def _byte_region(self, reading: Reading, descriptor: int, region: Region) -> Iterator[_Task]:
+        offset, end = region.offset, region.offset + region.size_bytes
         kept = b""
         while offset < end:
             try:
@@ -187,15 +182,13 @@ class _Pipeline:
                 raise ChangedError
             offset += len(fresh)
             window = kept + fresh
-            start = 0
-            for length in _cut(window, final=offset == end):
-                yield self._byte_chunk(reading, memoryview(window)[start : start + length])
-                start += length
-            kept = window[start:]
+            pieces = _pieces(memoryview(window), final=offset == end)
+            yield self._byte_chunks(reading, pieces)
+            kept = window[sum(map(len, pieces)) :]
 
-    def _byte_chunk(self, reading: Reading, raw: memoryview) -> _Task:
+    def _byte_chunks(self, reading: Reading, pieces: list[memoryview]) -> _Task:
         def work() -> list[PreparedChunk]:
-            return [self._writer.prepare(raw, None)]
+            return self._writer.prepare_many([(piece, None) for piece in pieces])
 
         def done(chunks: list[PreparedChunk]) -> None:
             reading.chunks += [ChunkRef(chunk.id, chunk.size_bytes) for chunk in chunks]
@@ -222,28 +215,54 @@ class _Pipeline:
         try:
             return self._buffers.get_nowait()
         except queue.Empty:
-            return bytearray(TENSOR_CHUNK_BYTES)
+            return bytearray(_GROUP_BYTES)
+
+
+def _groups(layout: Layout | None, size_bytes: int) -> Iterator[Region | list[ChunkSpan]]:
+    """Yield a file's regions of plain bytes, and its tensors' chunks in groups that lie back to back."""
+    group: list[ChunkSpan] = []
+    start = 0
+    for region in plan(layout, size_bytes):
+        if region.tensor is None or layout is None:
+            if group:
+                yield group
+            group = []
+            yield region
+            continue
+        for span in cut_tensor(layout.tensors[region.tensor]):
+            start = group[0].offset if group else span.offset
+            if span.offset + span.size_bytes - start > _GROUP_BYTES:
+                yield group
+                group = []
+            group.append(span)
+    if group:
+        yield group
 
 
 def _cut_whole(layout: Layout | None, content: bytes) -> list[tuple[Buffer, str | None]]:
+    """Return the chunks of a whole file, each with its element type."""
     view = memoryview(content)
-    pieces: list[tuple[Buffer, str | None]] = []
+    chunks: list[tuple[Buffer, str | None]] = []
     for region in plan(layout, len(content)):
         if region.tensor is not None and layout is not None:
             spans = cut_tensor(layout.tensors[region.tensor])
-            pieces += [(view[span.offset : span.offset + span.size_bytes], span.dtype) for span in spans]
-            continue
-        start = region.offset
-        for length in _cut(view[start : start + region.size_bytes], final=True):
-            pieces.append((view[start : start + length], None))
-            start += length
-    return pieces
+            chunks += [(view[span.offset : span.offset + span.size_bytes], span.dtype) for span in spans]
+        else:
+            pieces = _pieces(view[region.offset : region.offset + region.size_bytes], final=True)
+            chunks += [(piece, None) for piece in pieces]
+    return chunks
 
 
-def _cut(window: Buffer, final: bool) -> list[int]:
+def _pieces(window: memoryview, final: bool) -> list[memoryview]:
+    """Cut plain bytes by content; unless they are the final ones, what is after the last cut is left over."""
     if final and len(window) <= _UNCUT_BYTES:
-        return [len(window)] if len(window) else []
-    return cut_bytes(window, final)
+        return [window] if len(window) else []
+    pieces = []
+    start = 0
+    for length in cut_bytes(window, final):
+        pieces.append(window[start : start + length])
+        start += length
+    return pieces
 
 
 def _carry_out(work: _Work, done: _Done) -> tuple[list[PreparedChunk], _Done]:

@@ -20,6 +20,7 @@ from mlver.ops.progress import Progress
 
 _BATCH_BYTES = 1 << 20
 _BATCH_FILES = 64
+_GROUP_CHUNKS = 4
 _FLUSH_ONE_BY_ONE = 64
 """With more files than this, one flush of everything is faster than one for each."""
 _FLUSH_EVERY_BYTES = 64 << 20
@@ -93,9 +94,9 @@ class _Writer:
             descriptor = _create(self._folder / entry.path, entry.executable)
             try:
                 offset = 0
-                for chunk in entry.chunks:
-                    _write(descriptor, self._read(entry, chunk), offset)
-                    offset += chunk.size_bytes
+                for raw in self._read(entry, entry.chunks):
+                    _write(descriptor, raw, offset)
+                    offset += len(raw)
                 if self._flush:
                     os.fsync(descriptor)
             finally:
@@ -105,22 +106,26 @@ class _Writer:
     def _large(self, entry: FileEntry) -> Iterator[_Task]:
         file = _LargeFile(self._folder / entry.path, entry)
         offset = 0
-        for chunk in entry.chunks:
-            yield partial(self._write_chunk, file, chunk, offset)
-            offset += chunk.size_bytes
+        for start in range(0, len(entry.chunks), _GROUP_CHUNKS):
+            group = entry.chunks[start : start + _GROUP_CHUNKS]
+            yield partial(self._write_chunks, file, group, offset)
+            offset += sum(chunk.size_bytes for chunk in group)
 
-    def _write_chunk(self, file: _LargeFile, chunk: ChunkRef, offset: int) -> int:
+    def _write_chunks(self, file: _LargeFile, chunks: Sequence[ChunkRef], offset: int) -> int:
+        start = offset
         try:
-            _write(file.descriptor, self._read(file.entry, chunk), offset)
+            for raw in self._read(file.entry, chunks):
+                _write(file.descriptor, raw, offset)
+                offset += len(raw)
         finally:
-            flush = file.wrote_one(chunk.size_bytes)
+            flush = file.wrote(len(chunks), offset - start)
         if flush is not None:
             self._flushes.append(self._flusher.submit(flush))
-        return chunk.size_bytes
+        return offset - start
 
-    def _read(self, entry: FileEntry, chunk: ChunkRef) -> Buffer:
+    def _read(self, entry: FileEntry, chunks: Sequence[ChunkRef]) -> Iterator[Buffer]:
         try:
-            return self._reader.read(chunk.id, chunk.size_bytes)
+            yield from self._reader.read_many([(chunk.id, chunk.size_bytes) for chunk in chunks])
         except IntegrityError as error:
             raise IntegrityError(f"{entry.path} cannot be restored: {error.message}", error.hint) from error
 
@@ -135,10 +140,10 @@ class _LargeFile:
         self._remaining = len(entry.chunks)
         self._unflushed_bytes = 0
 
-    def wrote_one(self, size_bytes: int) -> Callable[[], None] | None:
-        """Count one more chunk, and return what is to be done about the disk, if anything."""
+    def wrote(self, chunk_count: int, size_bytes: int) -> Callable[[], None] | None:
+        """Count chunks that are done with, and return what is to be done about the disk, if anything."""
         with self._lock:
-            self._remaining -= 1
+            self._remaining -= chunk_count
             self._unflushed_bytes += size_bytes
             if self._remaining == 0:
                 return self._close

@@ -9,7 +9,7 @@ Source: https://github.com/git/git/blob/master/Documentation/technical/racy-git.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mlver.ids import ManifestId
@@ -97,15 +97,18 @@ class StatCache:
             self._connection.execute("DELETE FROM seen_files")
             self._connection.execute("DELETE FROM seen_trees")
 
-    def remember(self, manifest: ManifestId, files: Iterable[tuple[str, str, str]]) -> None:
-        """Note files by (path, stamp, path in the manifest). None of them may be young."""
+    def remember(self, manifest: ManifestId, files: Sequence[tuple[str, str, str]], fingerprint: bytes | None) -> None:
+        """Note files that were read, none of them young.
+
+        Args:
+            manifest: What describes them.
+            files: Path, stamp, and path in the manifest of each.
+            fingerprint: Of the whole tree, unless a file of it is young.
+        """
         with self._connection.transaction():
             self._connection.executemany(
                 "INSERT OR REPLACE INTO seen_files VALUES (?, ?, ?, ?)",
                 [(path, stamp, manifest, stored) for path, stamp, stored in files],
             )
-
-    def remember_tree(self, fingerprint: bytes, manifest: ManifestId) -> None:
-        """Note a tree none of whose files is young."""
-        with self._connection.transaction():
-            self._connection.execute("INSERT OR REPLACE INTO seen_trees VALUES (?, ?)", (fingerprint, manifest))
+            if fingerprint is not None:
+                self._connection.execute("INSERT OR REPLACE INTO seen_trees VALUES (?, ?)", (fingerprint, manifest))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
@@ -123,8 +123,15 @@ class ChunkIndex:
 
     def add_pack(self, pack: PackId, size_bytes: int, entries: Sequence[PackEntry]) -> None:
         """Make a pack's chunks known. The pack must have been committed; one that is known already stays."""
+        self.add_packs({pack: (size_bytes, entries)})
+
+    def add_packs(self, packs: Mapping[PackId, tuple[int, Sequence[PackEntry]]]) -> None:
+        """Make the chunks of several packs known at once, each given by its size in bytes and its entries."""
+        if not packs:
+            return
         with self._connection.transaction():
-            self._insert(pack, size_bytes, entries)
+            for pack, (size_bytes, entries) in packs.items():
+                self._insert(pack, size_bytes, entries)
 
     def forget_pack(self, pack: PackId) -> None:
         """Make a pack's chunks unknown, unless another pack has them."""
@@ -164,7 +171,7 @@ class ChunkIndex:
         """Read and record packs, many in a transaction; return those recorded and what is wrong with the others."""
         added: list[PackId] = []
         damaged: list[str] = []
-        pending: dict[PackId, tuple[int, list[PackEntry]]] = {}
+        pending: dict[PackId, tuple[int, Sequence[PackEntry]]] = {}
         for pack in packs:
             try:
                 pending[pack] = _read(storage, pack)
@@ -173,18 +180,11 @@ class ChunkIndex:
             except IntegrityError as error:
                 damaged.append(error.message)
             if sum(len(entries) for _, entries in pending.values()) >= _TRANSACTION_ENTRIES:
-                added += self._insert_all(pending)
-        return added + self._insert_all(pending), damaged
-
-    def _insert_all(self, pending: dict[PackId, tuple[int, list[PackEntry]]]) -> list[PackId]:
-        """Record the packs in one transaction and empty `pending`; return their ids."""
-        packs = list(pending)
-        if packs:
-            with self._connection.transaction():
-                for pack, (size_bytes, entries) in pending.items():
-                    self._insert(pack, size_bytes, entries)
-        pending.clear()
-        return packs
+                self.add_packs(pending)
+                added += pending
+                pending = {}
+        self.add_packs(pending)
+        return [*added, *pending], damaged
 
     def _insert(self, pack: PackId, size_bytes: int, entries: Sequence[PackEntry]) -> None:
         cursor = self._connection.execute(

@@ -131,9 +131,10 @@ def test_broken_pipe_is_quiet(tmp_path: Path) -> None:
     assert (done.code, done.err) == (141, "")
 
 
-def test_full_disk_behind_stdout_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["init", "-q"]])
+def test_full_disk_behind_stdout_is_an_error(tmp_path: Path, arguments: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
-        done = run_mlver("--help", folder=tmp_path, stdout=full)
+        done = run_mlver(*arguments, folder=tmp_path, stdout=full)
     assert (done.code, done.err) == (1, "Error: No space left on device.\n")
 
 

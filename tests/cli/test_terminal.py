@@ -15,7 +15,8 @@ out = Output(Mode.HUMAN, sys.stdout, sys.stderr, detect(sys.stdout, sys.stderr, 
 with out.paged():
     out.table(
         [Column("version"), Column("size", "right"), Column("message", elastic=True)],
-        [[Styled("v1", "name"), "1.2 GB", "[bold]no markup[/bold] \\x1b[2J :smile: " + "word " * 30]],
+        [[Styled("v1", "name"), "1.2 GB", "[bold]no markup[/bold] \\x1b[2J :smile: " + "word " * 30]]
+        * int(os.environ.get("ROWS", 1)),
     )
 out.warn("careful")
 """
@@ -71,7 +72,8 @@ def test_absent_pager_is_told_and_the_output_shown(tmp_path: Path) -> None:
 
 
 def test_pager_that_ends_early_is_no_error(tmp_path: Path) -> None:
-    code, screen = run_in_terminal(sys.executable, "-c", TABLE, folder=tmp_path, variables={"PAGER": "true"})
+    variables = {"PAGER": "true", "ROWS": "2000"}
+    code, screen = run_in_terminal(sys.executable, "-c", TABLE, folder=tmp_path, variables=variables)
     assert code == 0
     assert "Traceback" not in screen
 

@@ -36,12 +36,10 @@ def command(call: Call, place: _Place = None) -> None:
     with call.repository() as repository:
         if place is None:
             artifacts = _artifacts(repository)
+            call.out.result(artifacts, document=_artifacts_document, brief=_names, human=_artifacts_table)
         else:
             files = _files(repository, place)
-    if place is None:
-        call.out.result(artifacts, document=_artifacts_document, brief=_names, human=_artifacts_table)
-    else:
-        call.out.result(files, document=_files_document, brief=_paths, human=_files_table)
+            call.out.result(files, document=_files_document, brief=_paths, human=_files_table)
 
 
 def _artifacts(repository: OpenRepository) -> tuple[list[_Artifact], str | None]:

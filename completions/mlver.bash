@@ -1,0 +1,235 @@
+# bash completion for mlver
+# Written by dev/generate from the command tree.
+_mlver_offer() {
+    local kind=$1; shift
+    case $kind in
+        artifacts | aliases | revisions | tags)
+            local IFS=$'\n'
+            COMPREPLY=($(mlver __complete "$kind" "$cur" 2>/dev/null))
+            ;;
+        words) COMPREPLY=($(compgen -W "$*" -- "$cur")) ;;
+        folders) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$cur")) ;;
+        files) compopt -o default 2>/dev/null ;;
+    esac
+}
+
+# readline cuts words at ':', '@' and '=', and expects only what comes after the last of them.
+_mlver_trim() {
+    local cut=${cur%"${cur##*[:=@]}"} position
+    [[ -n $cut ]] || return 0
+    for position in "${!COMPREPLY[@]}"; do
+        COMPREPLY[position]=${COMPREPLY[position]#"$cut"}
+    done
+}
+
+_mlver() {
+    local line=${COMP_LINE:0:COMP_POINT} cur command= previous= place=0 word options value
+    local -a words
+    COMPREPLY=()
+    read -ra words <<<"$line"
+    cur=${line##*[[:space:]]}
+    [[ -z $cur ]] || unset 'words[${#words[@]}-1]'
+    for word in "${words[@]:1}"; do
+        if [[ -n $previous ]]; then previous=; continue; fi
+        case $command:$word in
+            :-C) previous=$word ;;
+            init:-C) previous=$word ;;
+            add:-n | add:--name | add:-t | add:--type | add:-m | add:--message | add:-a | add:--alias | add:--tag | add:--meta | add:--meta-file | add:--metric | add:--exclude | add:-C) previous=$word ;;
+            status:-C) previous=$word ;;
+            rm:-C) previous=$word ;;
+            restore:-C) previous=$word ;;
+            log:-n | log:--limit | log:-C) previous=$word ;;
+            show:-C) previous=$word ;;
+            ls:-C) previous=$word ;;
+            cat:-C) previous=$word ;;
+            pull:-o | pull:--output | pull:--path | pull:-C) previous=$word ;;
+            alias:--artifact | alias:-C) previous=$word ;;
+            tag:-C) previous=$word ;;
+            note:-C) previous=$word ;;
+            meta:--meta-file | meta:--metric | meta:-d | meta:--delete | meta:-C) previous=$word ;;
+            switch:-C) previous=$word ;;
+            rename:-C) previous=$word ;;
+            reflog:-n | reflog:--limit | reflog:-C) previous=$word ;;
+            undo:--artifact | undo:-C) previous=$word ;;
+            verify:-C) previous=$word ;;
+            du:-C) previous=$word ;;
+            *:-*) ;;
+            :*) command=$word ;;
+            *) place=$((place + 1)) ;;
+        esac
+    done
+    case $command in
+        '')
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--version -C -q --quiet --json -h --help"; return; fi
+            _mlver_offer words "init add status rm restore log show ls cat pull alias tag note meta switch rename reflog undo verify du"
+            ;;
+        init)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer folders; fi
+            ;;
+        add)
+            case $previous in
+                -n | --name) _mlver_offer artifacts; _mlver_trim; return ;;
+                -t | --type) _mlver_offer nothing; _mlver_trim; return ;;
+                -m | --message) _mlver_offer nothing; _mlver_trim; return ;;
+                -a | --alias) _mlver_offer aliases; _mlver_trim; return ;;
+                --tag) _mlver_offer tags; _mlver_trim; return ;;
+                --meta) _mlver_offer nothing; _mlver_trim; return ;;
+                --meta-file) _mlver_offer files; _mlver_trim; return ;;
+                --metric) _mlver_offer nothing; _mlver_trim; return ;;
+                --exclude) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-n --name -t --type -m --message -a --alias --tag --meta --meta-file --metric --exclude --rehash -C -q --quiet --json -h --help"; return; fi
+            if ((place >= 0)); then _mlver_offer files; fi
+            ;;
+        status)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer folders; fi
+            ;;
+        rm)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-f --force -C -q --quiet --json -h --help"; return; fi
+            if ((place >= 0)); then _mlver_offer revisions; fi
+            ;;
+        restore)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
+            if ((place >= 0)); then _mlver_offer revisions; fi
+            ;;
+        log)
+            case $previous in
+                -n | --limit) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-n --limit --oneline --all --removed -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            ;;
+        show)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            ;;
+        ls)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            ;;
+        cat)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            ;;
+        pull)
+            case $previous in
+                -o | --output) _mlver_offer folders; _mlver_trim; return ;;
+                --path) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-o --output --path -f --force --dry-run -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            ;;
+        alias)
+            case $previous in
+                --artifact) _mlver_offer artifacts; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-d --delete --artifact -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer aliases; fi
+            if ((place == 1)); then _mlver_offer revisions; fi
+            ;;
+        tag)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-d --delete -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            if ((place >= 1)); then _mlver_offer tags; fi
+            ;;
+        note)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-d --delete -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            if ((place == 1)); then _mlver_offer nothing; fi
+            ;;
+        meta)
+            case $previous in
+                --meta-file) _mlver_offer files; _mlver_trim; return ;;
+                --metric) _mlver_offer nothing; _mlver_trim; return ;;
+                -d | --delete) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--meta-file --metric -d --delete -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            if ((place >= 1)); then _mlver_offer nothing; fi
+            ;;
+        switch)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer artifacts; fi
+            ;;
+        rename)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer artifacts; fi
+            if ((place == 1)); then _mlver_offer nothing; fi
+            ;;
+        reflog)
+            case $previous in
+                -n | --limit) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-n --limit -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer artifacts; fi
+            ;;
+        undo)
+            case $previous in
+                --artifact) _mlver_offer artifacts; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--artifact -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer nothing; fi
+            ;;
+        verify)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            ;;
+        du)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--versions -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer artifacts; fi
+            ;;
+    esac
+    _mlver_trim
+}
+complete -F _mlver mlver
