@@ -1,8 +1,8 @@
 """Makes what the benchmarks read: `python benchmarks/make_data.py KIND PATH AMOUNT`.
 
-`weights` is a safetensors file of AMOUNT bytes of random-normal BF16 matrices, `files` a folder of AMOUNT random files
-of 4 KB, `versions` a repository with AMOUNT versions of one small file. It is a process of its own so that its memory is
-not counted into the peaks of what is measured.
+`weights` is a safetensors file of AMOUNT bytes of random-normal BF16 matrices, `files` a folder of AMOUNT random
+files of 4 KB, `versions` a repository with AMOUNT versions of one small file. It is a process of its own so that its
+memory is not counted into the peaks of what is measured.
 """
 
 from __future__ import annotations

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from mlver.ops.opening import OpenRepository
 
 
+class CacheRenewedError(Exception):
+    """The cache turned out to be damaged and was replaced: the same command works now."""
+
+
 class Call(typer.Context):
     """The context of a command, with its renderer and its repository."""
 
@@ -48,13 +52,18 @@ class Call(typer.Context):
 
         Raises:
             NotARepositoryError: There is none, or not one of a known layout.
+            CacheRenewedError: The cache failed; nothing was written, and the command is to be run once more.
         """
         from mlver.cli.location import repository_root
         from mlver.ops.opening import open_repository
+        from mlver.store.sqlite import CacheDamaged
 
         repository = open_repository(repository_root())
         try:
             yield repository
+        except CacheDamaged as damage:
+            repository.reopen(damage)
+            raise CacheRenewedError from damage
         finally:
             for notice in repository.notices:
                 self.out.note(notice)

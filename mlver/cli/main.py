@@ -60,6 +60,25 @@ def _run(arguments: Sequence[str]) -> int:
         from mlver.cli.completion import answer
 
         return answer(arguments[1:], sys.stdout)
+    from mlver.cli.call import CacheRenewedError
+
+    start = _here()
+    try:
+        return _invoke(arguments)
+    except CacheRenewedError:
+        if start is not None:
+            os.chdir(start)  # -C counts from where the process was started
+        return _invoke(arguments)
+
+
+def _here() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # the folder is gone, or hidden from us
+        return None
+
+
+def _invoke(arguments: Sequence[str]) -> int:
     import typer
 
     from mlver.cli.app import PROGRAM, root_command

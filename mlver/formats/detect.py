@@ -6,12 +6,9 @@ an error, because every byte is kept whatever it means.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from mlver.formats.layout import ByteSource, FormatError, Layout
-
-logger = logging.getLogger("mlver.formats")
 
 ZIP_MAGIC = b"PK\x03\x04"
 NPY_MAGIC = b"\x93NUMPY"
@@ -37,7 +34,9 @@ def parse(source: ByteSource) -> Layout | None:
     try:
         return parser(source)
     except FormatError as error:
-        logger.debug("Taken as plain bytes: %s.", error)
+        import logging  # costs start-up time, and is needed on bad days only
+
+        logging.getLogger("mlver.formats").debug("Taken as plain bytes: %s.", error)
         return None
 
 

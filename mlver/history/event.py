@@ -9,7 +9,7 @@ Source: the transaction log of Delta Lake, https://github.com/delta-io/delta/blo
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -160,7 +160,7 @@ class Event:
 
 def new_event(number: int, by: str, actions: tuple[Action, ...], undoes: int | None = None) -> Event:
     """Return an event that happens now, with a fresh write id."""
-    return Event(number, secrets.token_hex(16), now(), by, actions, undoes)
+    return Event(number, os.urandom(16).hex(), now(), by, actions, undoes)
 
 
 def now() -> str:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlver.history.event import Event, decode_event
-from mlver.history.fold import apply, forget
 from mlver.history.log import EventLog, LogStorage
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.ids import ManifestId
 from mlver.names import LATEST, fold
 from mlver.store.sqlite import CacheConnection, CacheDamaged
+
+if TYPE_CHECKING:
+    from mlver.history.event import Event
 
 NAMES_FOLDER = "names"
 NAMES_KEY = 0
@@ -30,7 +31,7 @@ class VersionIndex:
     """Queries over all logs of a repository.
 
     Args:
-        connection: The cache, with `fold.SCHEMA` applied.
+        connection: The cache, with the tables of `mlver.history.tables`.
         storage: Where the logs live.
     """
 
@@ -65,17 +66,23 @@ class VersionIndex:
         log = EventLog(self._storage, folder)
         head = self.head(key)
         if head >= 0 and not log.exists(head):
+            from mlver.history.fold import forget
+
             # The log was replaced by an older copy: nothing folded from it can be trusted.
             with self._connection.transaction():
                 forget(self._connection, key)
             head = -1
         if log.exists(head + 1):
+            from mlver.history.fold import apply  # most commands find nothing new and need none of it
+
             with self._connection.transaction():
                 for event in log.events(head + 1):
                     apply(self._connection, key, event)
 
     def apply(self, artifact: ArtifactRecord | None, event: Event) -> None:
         """Fold one event that was just appended."""
+        from mlver.history.fold import apply
+
         with self._connection.transaction():
             apply(self._connection, artifact.key if artifact else NAMES_KEY, event)
 
@@ -209,6 +216,8 @@ class VersionIndex:
             artifact.key if artifact else NAMES_KEY,
             -1 if limit is None else limit,
         )
+        from mlver.history.event import decode_event
+
         return [decode_event(data, number, f"{number} in the index") for number, data in rows]
 
     def undone_by(self, artifact: ArtifactRecord | None) -> dict[int, int]:

@@ -9,17 +9,16 @@ Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md (commits by ex
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mlver.errors import IntegrityError, NotFoundError
-from mlver.history.event import MAX_EVENT_BYTES, Event, decode_event, encode_event
+
+if TYPE_CHECKING:
+    from mlver.history.event import Event
 
 SEGMENT_EVENTS = 256
 MAX_SEGMENT_BYTES = 256 << 20
-
-_logger = logging.getLogger(__name__)
 
 
 class LogStorage(Protocol):
@@ -60,6 +59,8 @@ class EventLog:
         Returns:
             True if it is ours now and durable; False if another writer has that number.
         """
+        from mlver.history.event import encode_event
+
         data = encode_event(event)
         if self._storage.create(self._event_name(event.number), data):
             return True
@@ -73,6 +74,8 @@ class EventLog:
             NotFoundError: There is none yet.
             IntegrityError: It is damaged.
         """
+        from mlver.history.event import decode_event
+
         name = self._event_name(number)
         return decode_event(self._storage.read(name), number, name)
 
@@ -125,6 +128,8 @@ class EventLog:
         )
 
     def _block(self, block: int) -> list[Event]:
+        from mlver.history.event import decode_event
+
         name = f"{self.folder}/{self._segment_base(block)}"
         numbers = range(block * SEGMENT_EVENTS, (block + 1) * SEGMENT_EVENTS)
         try:
@@ -133,7 +138,9 @@ class EventLog:
                 raise IntegrityError(f"Segment {name} does not hold {SEGMENT_EVENTS} events.")
             return [decode_event(b"".join(lines[2 * i : 2 * i + 2]), n, name) for i, n in enumerate(numbers)]
         except IntegrityError as error:
-            _logger.debug("reading single events: %s", error)
+            import logging  # costs start-up time, and is needed on bad days only
+
+            logging.getLogger(__name__).debug("Reading single events: %s", error)
             return [self.read(number) for number in numbers]
 
     def _refuse_gap(self, head: int, names: set[str] | None) -> None:
@@ -161,7 +168,7 @@ def _decompress(data: bytes, name: str) -> bytes:
 
     try:
         declared = zstandard.get_frame_parameters(data).content_size
-        if not 0 < declared <= min(MAX_SEGMENT_BYTES, SEGMENT_EVENTS * MAX_EVENT_BYTES):
+        if not 0 < declared <= MAX_SEGMENT_BYTES:
             raise IntegrityError(f"Segment {name} declares {declared} bytes.")
         return zstandard.ZstdDecompressor().decompress(data, max_output_size=declared)
     except zstandard.ZstdError as error:

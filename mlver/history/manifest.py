@@ -31,7 +31,7 @@ from mlver.store.storage import Storage
 
 MANIFEST_FORMAT = 1
 OPAQUE = "opaque"
-"""Format of a file that is probably a weight file but cannot be parsed: its weights are its bytes."""
+"""Format of a file with weights, or probably so, that cannot all be listed as tensors: its bytes count as weights."""
 MAX_MANIFEST_BYTES = 1 << 30
 MAX_CHUNK_BYTES = 16 << 20
 
@@ -54,8 +54,8 @@ class FileEntry:
         digest: Over size and chunk ids, see `mlver.digests.file_digest`.
         chunks: The file's bytes in order.
         executable: Whether its owner may execute it; no other permission is kept.
-        format: `safetensors`, `torch`, `npy`, `npz`; `opaque` for what is probably a weight file but cannot be
-            parsed; None for plain bytes.
+        format: `safetensors`, `torch`, `npy`, `npz`; `opaque` for what has, or probably has, weights that cannot all be
+            listed as tensors; None for plain bytes.
         unsafe_globals: What a pickle inside names besides the known rebuilding functions; nothing was executed.
     """
 
@@ -149,7 +149,7 @@ def _weights(files: Sequence[FileEntry], tensors: Sequence[TensorEntry]) -> Weig
     """Return the digest over all weights: by folder and name, so that sharding and file names do not matter.
 
     A name that a folder has twice is told apart by its file, and a folder by its path below the deepest common one.
-    A weight file that cannot be parsed counts as a whole.
+    An opaque file counts as a whole, besides the tensors that could be found in it.
     """
     opaque = [file.path for file in files if file.format == OPAQUE]
     if not tensors and not opaque:

@@ -1,15 +1,16 @@
-"""What the index answers: artifacts, versions and log entries as plain immutable values."""
+"""What the index answers: artifacts, versions and log entries as plain immutable values.
+
+Named tuples rather than dataclasses: they are made for every command, and dataclasses take longer to define.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlver.ids import ManifestId
 
 
-@dataclass(frozen=True, slots=True)
-class ArtifactRecord:
+class ArtifactRecord(NamedTuple):
     """A named line of versions.
 
     Attributes:
@@ -29,8 +30,7 @@ class ArtifactRecord:
     version_count: int
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRecord:
+class VersionRecord(NamedTuple):
     """One version with everything its artifact's log says of it. Sizes are bytes."""
 
     artifact: str

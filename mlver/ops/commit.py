@@ -41,13 +41,14 @@ def commit(
     """
     index = repository.index
     log = index.log(artifact)
+    identity = repository.config.identity
     while True:
         index.refresh(artifact)
         actions = tuple(decide())
         if not actions:
             return None
         number = index.head(artifact.key if artifact else 0) + 1
-        event = new_event(number, repository.config.identity, actions, undoes)
+        event = new_event(number, identity, actions, undoes)
         if len(encode_event(event)) > MAX_EVENT_BYTES:
             raise UsageError(
                 "The metadata is too large.",

@@ -50,8 +50,10 @@ def describe(reading: Reading) -> IngestedFile:
 
 
 def _format(reading: Reading) -> str | None:
-    if reading.layout is not None:
-        return reading.layout.format
+    layout = reading.layout
+    if layout is not None:
+        # Values that are no tensors are weights too: such a file counts as a whole, besides its tensors.
+        return layout.format if layout.is_complete else OPAQUE
     return OPAQUE if looks_like_weights(reading.head, reading.source.path) else None
 
 

@@ -6,27 +6,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlver.config import CONFIG_NAME, Config, parse_config
 from mlver.errors import MlverError, NotARepositoryError, NotFoundError
-from mlver.history import fold
+from mlver.history import tables as history_tables
 from mlver.history.index import VersionIndex
 from mlver.history.records import ArtifactRecord
 from mlver.history.revision import Resolved, resolve, resolve_artifact
 from mlver.names import check_artifact_name
-from mlver.ops import stat_cache
-from mlver.store import chunk_index
+from mlver.ops import tables as stat_tables
+from mlver.store import tables as store_tables
 from mlver.store.local import LocalStorage
 from mlver.store.sqlite import CacheConnection, CacheDamaged, open_cache, reopen_cache
 
 if TYPE_CHECKING:
     from mlver.chunks import ChunkReader
+    from mlver.config import Config
+    from mlver.ops.stat_cache import StatCache
+    from mlver.store.chunk_index import ChunkIndex
 
 REPOSITORY_FOLDER = ".mlver"
 FORMAT_NAME = "format"
 FORMAT_TEXT = b"mlver 1\n"
 HEAD_NAME = "HEAD"
 INDEX_NAME = "index.sqlite"
-_SCHEMAS = (chunk_index.SCHEMA, fold.SCHEMA, stat_cache.SCHEMA)
+_SCHEMAS = (store_tables.SCHEMA, history_tables.SCHEMA, stat_tables.SCHEMA)
 
 
 @dataclass(slots=True)
@@ -37,14 +39,12 @@ class OpenRepository:
         root: The `.mlver` folder.
         storage: Everything in it but the cache.
         cache: `index.sqlite`, or a stand-in in memory.
-        config: Its settings.
         notices: Things to tell the person that no result has a place for, such as that a name is a former one.
     """
 
     root: Path
     storage: LocalStorage
     cache: CacheConnection
-    config: Config
     notices: list[str] = field(default_factory=list)
 
     @property
@@ -53,14 +53,32 @@ class OpenRepository:
         return VersionIndex(self.cache, self.storage)
 
     @property
-    def chunk_index(self) -> chunk_index.ChunkIndex:
+    def chunk_index(self) -> ChunkIndex:
         """Chunks and packs."""
-        return chunk_index.ChunkIndex(self.cache)
+        from mlver.store.chunk_index import ChunkIndex
+
+        return ChunkIndex(self.cache)
 
     @property
-    def stat_cache(self) -> stat_cache.StatCache:
+    def stat_cache(self) -> StatCache:
         """Files seen before."""
-        return stat_cache.StatCache(self.cache)
+        from mlver.ops.stat_cache import StatCache
+
+        return StatCache(self.cache)
+
+    @property
+    def config(self) -> Config:
+        """Its settings.
+
+        Raises:
+            MlverError: `config.toml` is malformed.
+        """
+        from mlver.config import CONFIG_NAME, parse_config
+
+        try:
+            return parse_config(self.storage.read(CONFIG_NAME))
+        except NotFoundError:
+            return parse_config(b"")
 
     def chunk_reader(self) -> ChunkReader:
         """Return a reader that knows all packs there are."""
@@ -155,18 +173,13 @@ def open_repository(root: Path) -> OpenRepository:
 
     Raises:
         NotARepositoryError: It is none, or of a layout that is not known.
-        MlverError: Its `config.toml` is malformed.
     """
     root = root.absolute()
     if not root.is_dir():
         raise NotARepositoryError(f"{root} is not a folder.", "Make a repository with: mlver init")
     storage = LocalStorage(root)
     _check_format(storage, root)
-    try:
-        config = parse_config(storage.read(CONFIG_NAME))
-    except NotFoundError:
-        config = parse_config(b"")
-    return OpenRepository(root, storage, open_cache(root / INDEX_NAME, _SCHEMAS), config)
+    return OpenRepository(root, storage, open_cache(root / INDEX_NAME, _SCHEMAS))
 
 
 def _check_format(storage: LocalStorage, root: Path) -> None:

@@ -15,12 +15,6 @@ from dataclasses import dataclass
 from mlver.ids import ManifestId
 from mlver.store.sqlite import CacheConnection
 
-SCHEMA = """
-CREATE TABLE seen_files (
-    path TEXT PRIMARY KEY, stamp TEXT NOT NULL, manifest TEXT NOT NULL, stored_path TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE seen_trees (fingerprint BLOB PRIMARY KEY, manifest TEXT NOT NULL) WITHOUT ROWID;
-"""
-
 _TICK_NS = 20_000_000
 """Coarsest step of timestamps on filesystems with nanoseconds, rounded up (Linux: one scheduler tick, 10 ms)."""
 _COARSE_TICK_NS = 2_000_000_000

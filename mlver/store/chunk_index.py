@@ -18,15 +18,6 @@ from mlver.store.pack import PACKS_FOLDER, PackEntry, pack_id_of, pack_name, rea
 from mlver.store.sqlite import CacheConnection, CacheDamaged
 from mlver.store.storage import Storage
 
-SCHEMA = """
-CREATE TABLE packs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, size_bytes INTEGER NOT NULL);
-CREATE TABLE chunks (
-    id BLOB NOT NULL, pack INTEGER NOT NULL, offset INTEGER NOT NULL, frame_length INTEGER NOT NULL,
-    raw_size INTEGER NOT NULL, encoding INTEGER NOT NULL, base BLOB, PRIMARY KEY (id, pack)
-) WITHOUT ROWID;
-"""
-"""Two writers may store one chunk in two packs; both places are kept, for when one pack goes."""
-
 _COLUMNS = "chunks.id, base, offset, frame_length, raw_size, encoding, packs.id"
 _FROM = "FROM chunks JOIN packs ON packs.number = chunks.pack WHERE chunks.id"
 _FIND = f"SELECT {_COLUMNS} {_FROM} = ?"
@@ -70,7 +61,7 @@ class ChunkIndex:
     Every method raises `CacheDamaged` when the database fails; see `mlver.store.sqlite`.
 
     Args:
-        connection: A cache opened with `SCHEMA` among its schemas.
+        connection: A cache opened with `mlver.store.tables.SCHEMA` among its schemas.
     """
 
     def __init__(self, connection: CacheConnection) -> None:

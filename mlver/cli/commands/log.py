@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,8 @@ from mlver.cli.call import Call
 from mlver.cli.documents import log_document
 from mlver.cli.output import Column, Output, Piece
 from mlver.cli.style import Styled
-from mlver.cli.text import age, count, number, size
+from mlver.cli.text import count, size
+from mlver.cli.views import age_of, metrics_text
 from mlver.history.records import VersionRecord
 from mlver.ops.log import LogResult, log, log_all
 
@@ -129,14 +129,3 @@ def _say_older(out: Output, results: Sequence[LogResult]) -> None:
     older = sum(result.older_count for result in results)
     if older:
         out.note(f"{count(older, 'older version')} not shown; -n 0 shows all.")
-
-
-def age_of(version: VersionRecord) -> str:
-    """Return how long ago a version was made, in words."""
-    made = datetime.fromisoformat(version.created_at)
-    return age((datetime.now(UTC) - made).total_seconds())
-
-
-def metrics_text(metrics: Mapping[str, Any]) -> str:
-    """Return metrics on one line."""
-    return " ".join(f"{key}={number(value)}" for key, value in sorted(metrics.items()))

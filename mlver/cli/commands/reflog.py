@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -11,8 +10,8 @@ from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.output import Column, Output
 from mlver.cli.style import Styled
-from mlver.cli.text import age
-from mlver.ops.undo import ReflogEntry, describe, reflog
+from mlver.cli.views import age_since, entry_document, what_happened
+from mlver.ops.undo import ReflogEntry, reflog
 
 EXAMPLES = (
     Example("mlver reflog", "what happened to the current artifact"),
@@ -30,19 +29,6 @@ def command(call: Call, name: _Name = None, limit: _Limit = 0) -> None:
     call.out.result(entries, document=_document, brief=lambda found: [entry.id for entry in found], human=_human)
 
 
-def entry_document(entry: ReflogEntry) -> dict[str, Any]:
-    """Return one event."""
-    return {
-        "id": entry.id,
-        "artifact": entry.artifact,
-        "at": entry.event.at,
-        "by": entry.event.by,
-        "what": [describe(action) for action in entry.event.actions],
-        "undoes": entry.event.undoes,
-        "undone": entry.undone,
-    }
-
-
 def _document(entries: list[ReflogEntry]) -> dict[str, Any]:
     return {"events": [entry_document(entry) for entry in entries]}
 
@@ -54,16 +40,10 @@ def _human(out: Output, entries: list[ReflogEntry]) -> None:
             [
                 [
                     entry.id,
-                    age((datetime.now(UTC) - datetime.fromisoformat(entry.event.at)).total_seconds()),
+                    age_since(entry.event.at),
                     entry.event.by,
                     Styled(f"{what_happened(entry)} (undone)", "muted") if entry.undone else what_happened(entry),
                 ]
                 for entry in entries
             ],
         )
-
-
-def what_happened(entry: ReflogEntry) -> str:
-    """Return an event's actions on one line."""
-    what = "; ".join(describe(action) for action in entry.event.actions)
-    return what if entry.event.undoes is None else f"undo of {entry.event.undoes}: {what}"

@@ -7,12 +7,12 @@ from typing import Any
 
 from mlver.cli.app import Example
 from mlver.cli.call import Call
-from mlver.cli.commands.log import age_of, metrics_text
 from mlver.cli.documents import version_document
 from mlver.cli.options import Revision
 from mlver.cli.output import Column, Output, Piece
 from mlver.cli.style import Styled
 from mlver.cli.text import count, number, size
+from mlver.cli.views import age_of, metrics_text
 from mlver.history.manifest import Manifest, TensorEntry, read_manifest
 from mlver.history.records import VersionRecord
 

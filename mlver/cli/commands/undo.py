@@ -8,8 +8,8 @@ import typer
 
 from mlver.cli.app import Example
 from mlver.cli.call import Call
-from mlver.cli.commands.reflog import entry_document, what_happened
 from mlver.cli.output import Output
+from mlver.cli.views import entry_document, what_happened
 from mlver.ops.undo import ReflogEntry, undo
 
 EXAMPLES = (

@@ -9,12 +9,13 @@ import pytest
 from mlver.errors import IntegrityError, MlverError, NotFoundError
 from mlver.ids import ChunkId, PackId
 from mlver.store import chunk_index
-from mlver.store.chunk_index import SCHEMA, ChunkIndex, Location
+from mlver.store.chunk_index import ChunkIndex, Location
 from mlver.store.frames import FrameHeader, build_frame
 from mlver.store.local import LocalStorage
 from mlver.store.memory import MemoryStorage
 from mlver.store.pack import PackEntry, PackWriter, pack_name
 from mlver.store.sqlite import CacheDamaged, open_cache
+from mlver.store.tables import SCHEMA
 from tests.support.faulty import FaultyStorage
 
 

@@ -1,0 +1,586 @@
+"""A reader of layout 1 written from docs/format.md alone: the proof that the page suffices.
+
+It shares no code with mlver on purpose, and is plain rather than fast. Everything that the page says can be checked is
+checked. `python tests/golden/reader.py REPOSITORY TARGET` restores every version into `TARGET/NAME/vN`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import posixpath
+import re
+import struct
+import sys
+import tomllib
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import blake3
+import xxhash
+import zstandard
+
+MAX_CHUNK = 1 << 24
+TENSOR_CUT = 1 << 20
+Json = dict[str, Any]
+
+
+class Damaged(Exception):
+    """Something is not as the page says."""
+
+
+def require(holds: bool, what: object) -> None:
+    if not holds:
+        raise Damaged(str(what))
+
+
+# Digests
+
+
+def hexadecimal(data: bytes) -> str:
+    return blake3.blake3(data).hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def file_digest(size: int, chunks: list[bytes]) -> str:
+    return "blake3-chunks:" + hexadecimal(b"mlver file 1\0" + struct.pack("<Q", size) + b"".join(chunks))
+
+
+def tensor_digest(tensor: Json, chunks: list[bytes]) -> str:
+    head = canonical({"dtype": tensor["dtype"], "layout": tensor.get("order", "C"), "shape": tensor["shape"]})
+    return "blake3-tensor:" + hexadecimal(b"mlver tensor 1\0" + head + b"\0" + b"".join(chunks))
+
+
+def view_digest(tensor: Json, owner: Json) -> str:
+    same = [[each["dtype"], each["shape"], each.get("order", "C"), each["offset"]] for each in (tensor, owner)]
+    if same[0] == same[1]:
+        return str(owner["digest"])
+    view = {
+        "dtype": tensor["dtype"],
+        "layout": tensor.get("order", "C"),
+        "offset": tensor["offset"] - owner["offset"],
+        "owner": owner["digest"],
+        "shape": tensor["shape"],
+    }
+    return "blake3-tensor:" + hexadecimal(b"mlver view 1\0" + canonical(view))
+
+
+# Encodings
+
+
+def unzstd(frame: bytes, size: int) -> bytes:
+    declared = zstandard.get_frame_parameters(frame).content_size
+    require(declared == size, f"a zstd frame declares {declared} bytes, not {size}")
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
+    raw = decompressor.decompress(frame)
+    require(decompressor.eof and not decompressor.unused_data and len(raw) == size, "a zstd frame is not one frame")
+    return raw
+
+
+class Bytes:
+    """What is left of a payload."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, size: int) -> bytes:
+        require(self.at + size <= len(self.data), "a payload is too short")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def u8(self) -> int:
+        return self.take(1)[0]
+
+    def u32(self) -> int:
+        return int(struct.unpack("<I", self.take(4))[0])
+
+    def rest(self) -> bytes:
+        return self.take(len(self.data) - self.at)
+
+
+def decode(encoding: int, payload: bytes, size: int, seen: Counter[str]) -> bytes:
+    """Decode a payload; `seen` counts which parts of the page were needed."""
+    name = {0: "RAW", 1: "ZSTD", 2: "PLANES", 3: "SPARSE"}.get(encoding)
+    require(name is not None, f"encoding {encoding} is unknown")
+    seen[str(name)] += 1
+    if encoding == 0:
+        return payload
+    if encoding == 1:
+        return unzstd(payload, size)
+    return planes(payload, size, seen) if encoding == 2 else sparse(payload, size, seen)
+
+
+def element_size(first: int) -> tuple[int, bool]:
+    require(first & 0x7F in (1, 2, 4, 8), f"a payload begins with {first:#x}")
+    return first & 0x7F, first >= 0x80
+
+
+def planes(payload: bytes, size: int, seen: Counter[str]) -> bytes:
+    source = Bytes(payload)
+    width, moved = element_size(source.u8())
+    require(width > 1 or not moved, "single bytes have no sign to move")
+    count, tail = divmod(size, width)
+    seen[f"PLANES {width}{' moved' if moved else ''}"] += 1
+    loads = [descriptor(source, count, seen) for _ in range(width)]
+    found = [bytearray(load()) for load in loads]
+    if moved:
+        for i, (high, low) in enumerate(zip(found[0], found[1], strict=True)):
+            found[0][i] = (low & 0x80) | (high >> 1)
+            found[1][i] = (high & 1) << 7 | (low & 0x7F)
+    raw = bytearray(size)
+    for number, plane in enumerate(found):
+        raw[width - 1 - number : count * width : width] = plane
+    raw[count * width :] = source.take(tail)
+    require(not source.rest(), "a payload is too long")
+    return bytes(raw)
+
+
+def descriptor(source: Bytes, count: int, seen: Counter[str]) -> Any:
+    """Read a plane's descriptor and return what reads its stored bytes."""
+    method = source.u8()
+    require(method <= 3, f"plane method {method} is unknown")
+    seen[("plane RAW", "plane ZSTD", "plane CONSTANT", "plane NIBBLES")[method]] += 1
+    if method == 0:
+        return lambda: source.take(count)
+    if method == 1:
+        length = source.u32()
+        return lambda: unzstd(source.take(length), count)
+    if method == 2:
+        value = source.u8()
+        return lambda: bytes([value]) * count
+    start, escapes, length = source.u8(), source.u32(), source.u32()
+    return lambda: nibbles(source.take(escapes), unzstd(source.take(length), (count + 1) // 2), start, count)
+
+
+def nibbles(escapes: bytes, pairs: bytes, start: int, count: int) -> bytes:
+    halves = [half for pair in pairs for half in (pair & 15, pair >> 4)]
+    require(not any(halves[count:]), "the last high nibble is not zero")
+    require(halves[:count].count(15) == len(escapes), "there are not as many escapes as escaped bytes")
+    escaped = iter(escapes)
+    return bytes(next(escaped) if half == 15 else (start + half) % 256 for half in halves[:count])
+
+
+def sparse(payload: bytes, size: int, seen: Counter[str]) -> bytes:
+    source = Bytes(payload)
+    width, apart = element_size(source.u8())
+    seen[f"SPARSE{' apart' if apart else ''}"] += 1
+    count, tail = divmod(size, width)
+    places = bits(source, count)
+    signs = bits(source, count) if apart else [False] * count
+    inner = planes(source.rest(), sum(places) * width + tail, seen)
+    raw = bytearray(size)
+    taken = 0
+    for i, (place, sign) in enumerate(zip(places, signs, strict=True)):
+        if place:
+            raw[i * width : (i + 1) * width] = inner[taken : taken + width]
+            taken += width
+        if sign:
+            raw[(i + 1) * width - 1] |= 0x80
+    raw[count * width :] = inner[taken:]
+    return bytes(raw)
+
+
+def bits(source: Bytes, count: int) -> list[bool]:
+    bitmap = unzstd(source.take(source.u32()), (count + 7) // 8)
+    found = [bool(byte >> i & 1) for byte in bitmap for i in range(8)]
+    require(not any(found[count:]), "a bitmap has bits after the last element")
+    return found[:count]
+
+
+# Packs
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a chunk is."""
+
+    pack: Path
+    offset: int
+    length: int
+    head: tuple[int, int, bytes]
+    base: bytes
+    checksum: int
+
+
+def pack_places(path: Path) -> dict[bytes, Place]:
+    data = path.read_bytes()
+    require(len(data) >= 64, "a pack is too short")
+    start, count, version, identity = struct.unpack_from("<QII32s", data, len(data) - 64)
+    (checksum,) = struct.unpack_from("<Q", data, len(data) - 16)
+    require(data.endswith(b"\x89MLVPACK") and version == 1, f"{path.name} does not end as a pack")
+    require(xxhash.xxh3_64_intdigest(data[-64:-16]) == checksum, "the trailer's checksum")
+    require(1 <= count <= 1 << 20 and start + 92 * count + 64 == len(data), "the trailer's numbers")
+    index = data[start : start + 92 * count]
+    require(hexadecimal(index) == identity.hex() == path.stem, f"{path.name} has another id")
+    places: dict[bytes, Place] = {}
+    end = 0
+    for fields in struct.iter_unpack("<32s32sQQIIB3s", index):
+        chunk, base, offset, frame_sum, length, raw_size, encoding, zero = fields
+        require(offset == end and zero == bytes(3) and raw_size <= MAX_CHUNK and base != chunk, "an index entry")
+        places[chunk] = Place(path, offset, length, (raw_size, encoding, chunk), base, frame_sum)
+        end = offset + length
+    require(end == start, "frames do not fill the pack")
+    return places
+
+
+def read_frame(place: Place) -> bytes:
+    """Return a frame's payload."""
+    with place.pack.open("rb") as file:
+        file.seek(place.offset)
+        frame = file.read(place.length)
+    magic, payload_size, raw_size, encoding, flags, zero, chunk = struct.unpack_from("<4sIIBBH32s", frame)
+    require(magic == b"\x89ML1" and flags <= 1 and zero == 0 and payload_size <= MAX_CHUNK, "a frame's header")
+    end = 80 if flags else 48
+    base = frame[48:80] if flags else bytes(32)
+    (checksum,) = struct.unpack_from("<Q", frame, end)
+    payload = frame[end + 8 :]
+    require(xxhash.xxh3_64_intdigest(frame[:end] + payload) == checksum == place.checksum, "a frame's checksum")
+    require(len(payload) == payload_size, "a frame's length")
+    require(((raw_size, encoding, chunk), base) == (place.head, place.base), "a frame is not what the index says")
+    return payload
+
+
+# Paths
+
+
+DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
+FORBIDDEN = re.compile('[<>:"|?*\\\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]')
+
+
+def check_path(path: str) -> None:
+    require(0 < len(path.encode()) <= 4096, f"path {path!r}")
+    for part in path.split("/"):
+        require(part not in ("", ".", "..") and len(part.encode()) <= 255, f"path {path!r}")
+        require(FORBIDDEN.search(part) is None and part[-1] not in ". ", f"path {path!r}")
+        require(DEVICES.fullmatch(part.partition(".")[0].rstrip(" ")) is None, f"path {path!r}")
+
+
+def check_collisions(paths: list[str]) -> None:
+    folded: dict[str, str] = {}
+    for path in paths:
+        parts = path.split("/")
+        for end in range(1, len(parts) + 1):
+            part = "/".join(parts[:end])
+            key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", part).casefold())
+            require(folded.setdefault(key, part) == part, f"{part!r} and {folded[key]!r} are one path")
+
+
+# History
+
+
+@dataclass
+class Version:
+    """One version, as its log tells."""
+
+    number: int
+    manifest: str
+    said: Json
+    at: str
+    by: str
+    tags: set[str]
+    metadata: Json
+    metrics: Json
+    note: str | None = None
+    removed: bool = False
+
+
+@dataclass
+class Artifact:
+    """One artifact, as the logs tell."""
+
+    name: str
+    folder: str
+    type: str
+    versions: dict[int, Version] = field(default_factory=dict)
+    aliases: dict[str, int] = field(default_factory=dict)
+    former_names: list[str] = field(default_factory=list)
+
+    @property
+    def latest(self) -> int | None:
+        return max((v.number for v in self.versions.values() if not v.removed), default=None)
+
+
+FIELDS: dict[str, set[str]] = {
+    "create": {"artifact", "type"},
+    "rename": {"artifact", "to"},
+    "type": {"artifact", "to", "was"},
+    "add": {
+        *("version", "manifest", "logical_bytes", "new_bytes", "stored_bytes", "file_count", "tensor_count"),
+        *("weights", "message", "tags", "metadata", "metrics", "provenance"),
+    },
+    "alias": {"alias", "to", "was"},
+    "tag": {"version", "tag", "present"},
+    "note": {"version", "to", "was"},
+    "set": {"version", "field", "key", "to", "was"},
+    "remove": {"version", "removed"},
+}
+OPTIONAL = {"weights", "message", "tags", "metadata", "metrics", "provenance"}
+
+
+def parse_event(data: bytes, number: int) -> Json:
+    line, _, rest = data.partition(b"\n")
+    require(rest == b"blake3:" + hexadecimal(line).encode() + b"\n", f"event {number} is damaged")
+    event: Json = json.loads(line)
+    require(canonical(event) == line, f"event {number} is not canonical")
+    known = {"mlver_event", "number", "write_id", "at", "by", "actions"}
+    require(event.keys() - {"undoes"} == known, f"event {number} has other fields")
+    require((event["mlver_event"], event["number"]) == (1, number), f"event {number} is of another format or number")
+    require(re.fullmatch("[0-9a-f]{32}", event["write_id"]) is not None, "a write id")
+    require(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", event["at"]) is not None, "a time")
+    for action in event["actions"]:
+        fields, given = FIELDS.get(action["do"]), action.keys() - {"do"}
+        require(fields is not None and fields - OPTIONAL <= given <= fields, f"a {action['do']!r} action")
+    return event
+
+
+def read_log(folder: Path) -> Iterator[Json]:
+    """Yield all events of a log, after comparing its segments with them."""
+    names = sorted(p.name for p in folder.glob("*") if re.fullmatch(r"\d{12}\.json", p.name))
+    require(names == [f"{n:012}.json" for n in range(len(names))], f"{folder.name} has a gap")
+    files = [(folder / name).read_bytes() for name in names]
+    for segment in folder.glob("*.segment"):
+        first = int(segment.name[:12])
+        require(segment.name == f"{first:012}-{first + 255:012}.segment" and first % 256 == 0, segment.name)
+        data = segment.read_bytes()
+        raw = unzstd(data, zstandard.get_frame_parameters(data).content_size)
+        require(raw == b"".join(files[first : first + 256]) and len(files) >= first + 256, f"{segment.name} differs")
+    for number, data in enumerate(files):
+        yield parse_event(data, number)
+
+
+def fold_names(events: Iterator[Json]) -> list[Artifact]:
+    artifacts: list[Artifact] = []
+    for event in events:
+        for action in event["actions"]:
+            name = action["artifact"]
+            if action["do"] == "create":
+                if all(name not in (artifact.name, artifact.folder) for artifact in artifacts):
+                    artifacts.append(Artifact(name, name, action["type"]))
+                continue
+            (artifact,) = (artifact for artifact in artifacts if artifact.name == name)
+            if action["do"] == "type":
+                artifact.type = action["to"]
+                continue
+            for other in artifacts:
+                other.former_names = [former for former in other.former_names if former not in (name, action["to"])]
+            artifact.name = action["to"]
+            artifact.former_names.append(name)
+    return artifacts
+
+
+def fold(artifact: Artifact, events: Iterator[Json]) -> None:
+    for event in events:
+        for action in event["actions"]:
+            apply(artifact, event, action)
+
+
+def apply(artifact: Artifact, event: Json, action: Json) -> None:
+    if action["do"] == "add":
+        number = action["version"]
+        require(number not in artifact.versions, f"v{number} is added twice")
+        artifact.versions[number] = Version(
+            number,
+            action["manifest"],
+            action,
+            event["at"],
+            event["by"],
+            set(action.get("tags", ())),
+            dict(action.get("metadata", {})),
+            dict(action.get("metrics", {})),
+        )
+    elif action["do"] == "alias":
+        require(artifact.aliases.get(action["alias"]) == action["was"], "an alias was elsewhere")
+        artifact.aliases.pop(action["alias"], None)
+        if action["to"] is not None:
+            artifact.aliases[action["alias"]] = action["to"]
+    else:
+        change(artifact.versions[action["version"]], action)
+
+
+def change(version: Version, action: Json) -> None:
+    if action["do"] == "tag":
+        (version.tags.add if action["present"] else version.tags.discard)(action["tag"])
+    elif action["do"] == "note":
+        require(version.note == action["was"], "a note was another")
+        version.note = action["to"]
+    elif action["do"] == "set":
+        values = {"metadata": version.metadata, "metrics": version.metrics}[action["field"]]
+        was = [values.pop(action["key"])] if action["key"] in values else []
+        require(was == action["was"], "a value was another")
+        for value in action["to"]:
+            values[action["key"]] = value
+    else:
+        require(action["do"] == "remove", f"{action['do']!r} is in the wrong log")
+        version.removed = action["removed"]
+
+
+# Manifests
+
+
+def read_manifest(path: Path, identity: str) -> Json:
+    data = path.read_bytes()
+    size = zstandard.get_frame_parameters(data).content_size
+    require(0 < size <= 1 << 30, "a manifest's size")
+    raw = unzstd(data, size)
+    require("blake3:" + hexadecimal(raw) == identity, f"manifest {identity} has another digest")
+    manifest: Json = json.loads(raw)
+    require(canonical(manifest) == raw, "a manifest is not canonical")
+    require(manifest.keys() == {"mlver_manifest", "files", "folders", "tensors", "weights"}, "a manifest's fields")
+    require(manifest["mlver_manifest"] == 1, "a manifest's format")
+    check_files(manifest)
+    check_tensors(manifest)
+    return manifest
+
+
+def check_files(manifest: Json) -> None:
+    files, folders = manifest["files"], manifest["folders"]
+    paths = [file["path"] for file in files]
+    require(paths == sorted(set(paths)) and folders == sorted(set(folders)), "paths are not in order")
+    require(not set(paths) & set(folders), "a path is listed twice")
+    for path in paths + folders:
+        check_path(path)
+    for file in files:
+        needed = {"path", "size", "digest", "chunks", "lengths"}
+        require(needed <= file.keys() <= needed | {"executable", "format", "unsafe_globals"}, "a file's fields")
+        require(file.get("executable", True) is True and file.get("format", "x") is not None, "a needless field")
+        require(all(0 < length <= MAX_CHUNK for length in file["lengths"]), "a chunk's length")
+        require(len(file["chunks"]) == len(file["lengths"]) and sum(file["lengths"]) == file["size"], "a file's size")
+        digest = file_digest(file["size"], [bytes.fromhex(chunk) for chunk in file["chunks"]])
+        require(digest == file["digest"], f"the digest of {file['path']}")
+
+
+def check_tensors(manifest: Json) -> None:
+    tensors = manifest["tensors"]
+    order = [(tensor["file"], tensor["offset"], tensor["name"]) for tensor in tensors]
+    require(order == sorted(order), "tensors are not in order")
+    owners = [tensor for tensor in tensors if owns(tensor, manifest["files"][tensor["file"]])]
+    for tensor in tensors:
+        needed = {"name", "dtype", "shape", "digest", "file", "offset", "size"}
+        require(needed <= tensor.keys() <= needed | {"order", "anonymous"}, "a tensor's fields")
+        require(tensor["offset"] + tensor["size"] <= manifest["files"][tensor["file"]]["size"], "a tensor's place")
+        require(min([tensor["offset"], tensor["size"], *tensor["shape"]]) >= 0, "a tensor's numbers")
+        if tensor.get("order", "C") != "C":
+            require(re.fullmatch(r"F|strides:\d+(,\d+)*", tensor["order"]) is not None, "an order")
+        require(
+            any(tensor is owner or is_view(tensor, owner) for owner in owners), f"the digest of tensor {tensor['name']}"
+        )
+    require(manifest["weights"] == weights_digest(manifest), "the weights digest")
+
+
+def owns(tensor: Json, file: Json) -> bool:
+    """Tell whether a tensor's digest is that of its own chunks."""
+    starts = [sum(file["lengths"][:n]) for n in range(len(file["lengths"]))]
+    count = math.ceil(tensor["size"] / TENSOR_CUT)
+    if count and tensor["offset"] not in starts:
+        return False
+    first = starts.index(tensor["offset"]) if count else 0
+    lengths = file["lengths"][first : first + count]
+    cut = [min(TENSOR_CUT, tensor["size"] - n * TENSOR_CUT) for n in range(count)]
+    chunks = [bytes.fromhex(chunk) for chunk in file["chunks"][first : first + count]]
+    return bool(lengths == cut and tensor_digest(tensor, chunks) == tensor["digest"])
+
+
+def is_view(tensor: Json, owner: Json) -> bool:
+    inside = owner["offset"] <= tensor["offset"]
+    inside &= tensor["offset"] + tensor["size"] <= owner["offset"] + owner["size"]
+    return bool(inside and tensor["file"] == owner["file"] and view_digest(tensor, owner) == tensor["digest"])
+
+
+def weights_digest(manifest: Json) -> str | None:
+    files, tensors = manifest["files"], manifest["tensors"]
+    opaque = [file for file in files if file.get("format") == "opaque"]
+    home_of = [posixpath.dirname(file["path"]) for file in files]
+    homes = [home_of[tensor["file"]] for tensor in tensors] + [posixpath.dirname(file["path"]) for file in opaque]
+    if not homes:
+        return None
+    split = [home.split("/") if home else [] for home in homes]
+    common: list[str] = []
+    while all(len(parts) > len(common) for parts in split) and len({parts[len(common)] for parts in split}) == 1:
+        common.append(split[0][len(common)])
+
+    def relative(path: str) -> str:
+        return "/".join((path.split("/") if path else [])[len(common) :]) or "."
+
+    times = Counter((home_of[tensor["file"]], tensor["name"]) for tensor in tensors)
+    pairs = [["opaque\0" + relative(file["path"]), file["digest"]] for file in opaque]
+    for tensor in tensors:
+        home = home_of[tensor["file"]]
+        place = home if times[home, tensor["name"]] == 1 else files[tensor["file"]]["path"]
+        pairs.append(["tensor\0" + relative(place) + "\0" + tensor["name"], tensor["digest"]])
+    return "blake3-weights:" + hexadecimal(b"mlver weights 1\0" + canonical(sorted(pairs)))
+
+
+# A repository
+
+
+class Repository:
+    """A repository, read whole. Raises `Damaged` for whatever is not as the page says."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        require((root / "format").read_bytes() == b"mlver 1\n", "the layout is unknown")
+        self.needed: Counter[str] = Counter()
+        self.places: dict[bytes, Place] = {}
+        for pack in sorted((root / "packs").glob("*.pack")):
+            self.places |= pack_places(pack)
+        self.artifacts = fold_names(read_log(root / "names"))
+        for artifact in self.artifacts:
+            fold(artifact, read_log(root / "log" / artifact.folder))
+
+    @property
+    def current(self) -> str | None:
+        head = self.root / "HEAD"
+        return head.read_text("utf-8").removesuffix("\n") if head.exists() else None
+
+    @property
+    def identity(self) -> str:
+        config = self.root / "config.toml"
+        return str(tomllib.loads(config.read_text("utf-8"))["identity"]["name"]) if config.exists() else ""
+
+    def manifest(self, version: Version) -> Json:
+        return read_manifest(
+            self.root / "manifests" / f"{version.manifest.removeprefix('blake3:')}.json.zst", version.manifest
+        )
+
+    def chunk(self, identity: bytes, depth: int = 64) -> bytes:
+        place = self.places[identity]
+        raw_size, encoding, _ = place.head
+        if place.base != bytes(32):
+            require(depth > 0, "a chain of bases is too long")
+            self.chunk(place.base, depth - 1)
+        raw = decode(encoding, read_frame(place), raw_size, self.needed)
+        require(len(raw) == raw_size and blake3.blake3(raw).digest() == identity, f"chunk {identity.hex()}")
+        return raw
+
+    def restore(self, version: Version, target: Path) -> None:
+        """Write the files of a version into a new folder."""
+        manifest = self.manifest(version)
+        check_collisions([file["path"] for file in manifest["files"]] + manifest["folders"])
+        target.mkdir(parents=True)
+        for folder in manifest["folders"]:
+            (target / folder).mkdir(parents=True)
+        for file in manifest["files"]:
+            path = target / file["path"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as out:
+                for chunk, length in zip(file["chunks"], file["lengths"], strict=True):
+                    raw = self.chunk(bytes.fromhex(chunk))
+                    require(len(raw) == length, f"the length of chunk {chunk}")
+                    out.write(raw)
+            path.chmod(0o755 if file.get("executable") else 0o644)
+
+    def restore_all(self, target: Path) -> None:
+        for artifact in self.artifacts:
+            for version in artifact.versions.values():
+                self.restore(version, target / artifact.name / f"v{version.number}")
+
+
+if __name__ == "__main__":
+    Repository(Path(sys.argv[1])).restore_all(Path(sys.argv[2]))
