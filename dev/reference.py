@@ -24,12 +24,15 @@ def with_reference(page: str, root: Node) -> str:
 
 
 def _reference(root: Node) -> Iterator[str]:
-    yield "Every command, and `mlver` itself, has these options, before or after its name:"
+    everywhere = set.intersection(*({option.names for option in child.options} for child in root.children))
+    yield "Every command, and `mlver` itself, has these options, before or after the command's name:"
     yield ""
-    common = {option.names for option in root.options}
-    yield from _table(("option", "meaning"), map(_option, root.options))
+    yield from _table(("option", "meaning"), (_option(each) for each in root.options if each.names in everywhere))
+    yield f"`{root.name}` alone has these, too:"
+    yield ""
+    yield from _table(("option", "meaning"), (_option(each) for each in root.options if each.names not in everywhere))
     for child in root.children:
-        yield from _command(child, common)
+        yield from _command(child, everywhere)
 
 
 def _command(node: Node, common: set[tuple[str, ...]]) -> Iterator[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mlver.ops.opening import find_repository
+from mlver.errors import UsageError
+from mlver.ops.opening import REPOSITORY_FOLDER, find_repository
 
 REPOSITORY_VARIABLE = "MLVER_DIR"
 
@@ -18,3 +19,20 @@ def repository_root() -> Path:
     """
     chosen = os.environ.get(REPOSITORY_VARIABLE)
     return Path(chosen) if chosen else find_repository(Path.cwd())
+
+
+def new_repository_folder() -> Path:
+    """Return the folder in which a repository is to be made: it must be found by `repository_root` afterwards.
+
+    Raises:
+        UsageError: `MLVER_DIR` names something that could not be a repository.
+    """
+    chosen = os.environ.get(REPOSITORY_VARIABLE)
+    if not chosen:
+        return Path.cwd()
+    if Path(chosen).name != REPOSITORY_FOLDER:
+        raise UsageError(
+            f"{REPOSITORY_VARIABLE} is {chosen!r}, which mlver init cannot make.",
+            f"Let it end in /{REPOSITORY_FOLDER}, or unset it.",
+        )
+    return Path(chosen).parent

@@ -9,6 +9,7 @@ folders for `DIR` and files for anything with `PATH` or `FILE` in it.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import click
@@ -23,6 +24,17 @@ OptionalRevision = Annotated[
     str | None, typer.Argument(metavar="REF", help="A version: v4, best, best~1, NAME, NAME:v4, an id.")
 ]
 ArtifactName = Annotated[str, typer.Argument(metavar="NAME", help="An artifact.")]
+
+
+def path_of(text: str) -> Path:
+    """Return a path from the command line. An empty one, as an unset variable makes it, is not taken for `.`.
+
+    Raises:
+        click.BadParameter: It is empty.
+    """
+    if not text:
+        raise click.BadParameter("the path is empty.")
+    return Path(text)
 
 
 def common_options() -> list[TyperOption]:

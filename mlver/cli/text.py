@@ -5,6 +5,7 @@ Sizes are decimal (1 kB is 1000 bytes), as `ls --si`, disks and networks count.
 
 from __future__ import annotations
 
+import json
 import math
 import unicodedata
 
@@ -63,12 +64,10 @@ def age(age_seconds: float) -> str:
 
 
 def number(value: object) -> str:
-    """Return a metric or a piece of metadata: floats with five significant digits, all else as it is written."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    """Return a metric or a piece of metadata: floats with five significant digits, text bare, all else as JSON."""
     if isinstance(value, float):
         return f"{value:.5g}" if math.isfinite(value) else str(value)
-    return escape(str(value))
+    return escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def count(amount: int, noun: str) -> str:

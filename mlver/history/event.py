@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -178,12 +178,16 @@ def encode_event(event: Event) -> bytes:
         "write_id": event.write_id,
         "at": event.at,
         "by": event.by,
-        "actions": [{"do": action.do, **asdict(action)} for action in event.actions],
+        "actions": [_document(action) for action in event.actions],
     }
     if event.undoes is not None:
         document["undoes"] = event.undoes
     line = canonical_json(document)
     return line + b"\nblake3:" + blake3_hex(line).encode() + b"\n"
+
+
+def _document(action: Action) -> dict[str, Any]:
+    return {"do": action.do, **{f.name: getattr(action, f.name) for f in fields(action)}}
 
 
 def decode_event(data: bytes, number: int, name: str) -> Event:
@@ -197,7 +201,7 @@ def decode_event(data: bytes, number: int, name: str) -> Event:
     Raises:
         IntegrityError: It is damaged, or not an event this program understands.
     """
-    from mlver.digests import blake3_hex
+    from mlver.digests import blake3_hex, canonical_json
 
     if len(data) > MAX_EVENT_BYTES:
         raise IntegrityError(f"Event {name} is larger than {MAX_EVENT_BYTES} bytes.")
@@ -206,8 +210,11 @@ def decode_event(data: bytes, number: int, name: str) -> Event:
         raise IntegrityError(f"Event {name} is damaged: its digest does not match.")
     try:
         document = json.loads(line)
+        canonical = canonical_json(document) == line
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"Event {name} is not JSON.") from error
+    if not canonical:
+        raise IntegrityError(f"Event {name} is malformed: it is not in canonical form.")
     return _event_from(document, number, name)
 
 

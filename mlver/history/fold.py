@@ -73,6 +73,9 @@ def _fold_rename(db: sqlite3.Connection, _key: int, event: Event, action: Rename
     row = db.execute("SELECT key FROM artifacts WHERE name = ?", (action.artifact,)).fetchone()
     if row is None:
         raise IntegrityError(f"Name event {event.number} renames {action.artifact!r}, which does not exist.")
+    taken = db.execute("SELECT key FROM artifacts WHERE name = ?", (action.to,)).fetchone()
+    if taken is not None and taken != row:
+        raise IntegrityError(f"Name event {event.number} renames {action.artifact!r} to {action.to!r}, which is taken.")
     db.execute("UPDATE artifacts SET name = ? WHERE key = ?", (action.to, row[0]))
     db.execute("DELETE FROM former_names WHERE name = ?", (action.to,))
     db.execute("INSERT OR REPLACE INTO former_names VALUES (?, ?)", (action.artifact, row[0]))

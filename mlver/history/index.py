@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from mlver.errors import IntegrityError
 from mlver.history.log import EventLog, LogStorage
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.ids import ManifestId
@@ -72,7 +73,8 @@ class VersionIndex:
             with self._connection.transaction():
                 forget(self._connection, key)
             head = -1
-        if log.exists(head + 1):
+        # An event that is missing below others is found by looking one further, and at the start by listing.
+        if head < 0 or log.exists(head + 1) or log.exists(head + 2):
             from mlver.history.fold import apply  # most commands find nothing new and need none of it
 
             with self._connection.transaction():
@@ -218,7 +220,10 @@ class VersionIndex:
         )
         from mlver.history.event import decode_event
 
-        return [decode_event(data, number, f"{number} in the index") for number, data in rows]
+        try:
+            return [decode_event(data, number, f"{number} in the index") for number, data in rows]
+        except IntegrityError as error:
+            raise CacheDamaged(sqlite3.DatabaseError(error.message)) from error
 
     def undone_by(self, artifact: ArtifactRecord | None) -> dict[int, int]:
         """Return which events were taken back: number → number of the newest event that did."""
@@ -240,7 +245,10 @@ class VersionIndex:
             *values,
             *more,
         )
-        return [_version_from(row) for row in rows]
+        try:
+            return [_version_from(row) for row in rows]
+        except (ValueError, TypeError) as error:
+            raise CacheDamaged(sqlite3.DatabaseError(str(error))) from error
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._connection.reading():

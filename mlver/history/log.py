@@ -141,11 +141,19 @@ class EventLog:
             import logging  # costs start-up time, and is needed on bad days only
 
             logging.getLogger(__name__).debug("Reading single events: %s", error)
-            return [self.read(number) for number in numbers]
+            return [self._read_existing(number) for number in numbers]
+
+    def _read_existing(self, number: int) -> Event:
+        try:
+            return self.read(number)
+        except NotFoundError as error:
+            raise IntegrityError(f"Event {self._event_name(number)} is missing, though later ones exist.") from error
 
     def _refuse_gap(self, head: int, names: set[str] | None) -> None:
         """A missing event below an existing one is damage, never the end of the log."""
         if names is None:
+            if self.exists(head + 1) and not self.exists(head):  # in this order: `head` was written first
+                raise IntegrityError(f"Event {self._event_name(head)} is missing, though a later one exists.")
             return
         later = [name for name in names if name.endswith(".json") and name > self._event_base(head)]
         if later:
@@ -170,6 +178,6 @@ def _decompress(data: bytes, name: str) -> bytes:
         declared = zstandard.get_frame_parameters(data).content_size
         if not 0 < declared <= MAX_SEGMENT_BYTES:
             raise IntegrityError(f"Segment {name} declares {declared} bytes.")
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=declared)
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=declared, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise IntegrityError(f"Segment {name} is damaged: {error}.") from error

@@ -252,7 +252,7 @@ def read_manifest(storage: Storage, identity: ManifestId) -> Manifest:
         declared = zstandard.get_frame_parameters(data).content_size
         if not 0 < declared <= MAX_MANIFEST_BYTES:
             raise IntegrityError(f"Manifest {identity} declares {declared} bytes.")
-        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=declared)
+        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=declared, allow_extra_data=False)
     except NotFoundError as error:
         raise IntegrityError(f"Manifest {identity} is missing.") from error
     except zstandard.ZstdError as error:
@@ -308,6 +308,8 @@ def _file_from(document: dict[str, Any]) -> FileEntry:
         format=document.get("format"),
         unsafe_globals=tuple(document.get("unsafe_globals", ())),
     )
+    if not all(isinstance(text, str) for text in (entry.format or "", *entry.unsafe_globals)):
+        raise ValueError(f"{entry.path!r} has a malformed field")
     for chunk in chunks:
         if type(chunk.size_bytes) is not int or not 0 < chunk.size_bytes <= MAX_CHUNK_BYTES:
             raise ValueError(f"{entry.path!r} has a chunk of {chunk.size_bytes} bytes")

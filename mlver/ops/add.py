@@ -20,6 +20,8 @@ from mlver.ops.origins import Origin, read_origin, write_origin
 from mlver.ops.progress import Progress, Silent
 from mlver.ops.scan import scan
 
+MAX_METADATA_DEPTH = 64
+
 
 @dataclass(frozen=True, slots=True)
 class AddRequest:
@@ -184,6 +186,8 @@ class _Publication:
 def _check(request: AddRequest) -> None:
     if not request.paths:
         raise UsageError("There is nothing to add: no path was given.")
+    for words, what in ((request.aliases, "aliases"), (request.tags, "tags"), (request.exclude, "exclude")):
+        check_is_list(words, what)
     if request.name is not None:
         check_artifact_name(request.name)
     for alias in request.aliases:
@@ -193,6 +197,16 @@ def _check(request: AddRequest) -> None:
     check_text("The message", request.message or "")
     check_metrics(request.metrics)
     check_metadata(request.metadata)
+
+
+def check_is_list(words: Sequence[str], what: str) -> None:
+    """Refuse one text where a list of them is wanted: it would be taken for a list of letters.
+
+    Raises:
+        UsageError: `words` is a text.
+    """
+    if isinstance(words, str):
+        raise UsageError(f"{what} must be a list of texts, not one text.", f"Write {what}=[{words!r}].")
 
 
 def check_metrics(metrics: Mapping[str, float]) -> None:
@@ -213,15 +227,25 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
     """Refuse metadata that is not JSON.
 
     Raises:
-        UsageError: A value cannot be written as JSON, is NaN or infinite, or a key is empty.
+        UsageError: A value cannot be written as JSON, is NaN or infinite, or nests too deep; or a key is no text.
     """
     for key, value in metadata.items():
-        if not key:
-            raise UsageError("A metadata value has an empty name.")
+        if type(key) is not str or not key:
+            raise UsageError(f"A metadata value has the name {key!r}, which is not a text.")
         try:
             canonical_json({key: value})
         except (ValueError, TypeError, RecursionError) as error:
             raise UsageError(f"Metadata {key!r} cannot be stored as JSON: {error}.") from error
+        if _is_deeper(value, MAX_METADATA_DEPTH):
+            raise UsageError(f"Metadata {key!r} nests deeper than {MAX_METADATA_DEPTH} levels.")
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Tell whether lists and objects nest deeper than `levels`: every reader must be able to follow them."""
+    if not isinstance(value, dict | list | tuple):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
 def _artifact_name(repository: OpenRepository, request: AddRequest) -> str:

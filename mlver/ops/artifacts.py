@@ -58,4 +58,9 @@ def check_free(repository: OpenRepository, artifact: ArtifactRecord, name: str) 
     owner = repository.index.artifact(used) or repository.index.renamed_artifact(used)
     if owner is not None and owner.key == artifact.key:
         return name
-    raise UsageError(f"The name {name!r} cannot be told from {used!r}, which is or was another artifact's.")
+    if used == name:
+        raise UsageError(f"The name {name!r} is or was another artifact's.", "Choose another name.")
+    raise UsageError(
+        f"The name {name!r} cannot be told from {used!r}, which is or was another artifact's.",
+        "Choose a name that differs by more than case.",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from mlver.errors import UsageError
+from mlver.errors import MlverError, UsageError
 from mlver.history.event import (
     MAX_EVENT_BYTES,
     Action,
@@ -14,7 +14,7 @@ from mlver.history.event import (
     encode_event,
     new_event,
 )
-from mlver.history.log import SEGMENT_EVENTS
+from mlver.history.log import SEGMENT_EVENTS, EventLog
 from mlver.history.records import ArtifactRecord
 from mlver.names import check_artifact_name, check_artifact_type
 from mlver.ops.opening import OpenRepository
@@ -63,8 +63,18 @@ def commit(
         repository.reopen(damage)
         repository.index.refresh()
     if (number + 1) % SEGMENT_EVENTS == 0:
-        log.write_segment(number // SEGMENT_EVENTS)
+        _write_segment(log, number // SEGMENT_EVENTS)
     return event
+
+
+def _write_segment(log: EventLog, block: int) -> None:
+    """Write a segment if it can be: the event is durable, and without the segment the log is read more slowly only."""
+    try:
+        log.write_segment(block)
+    except MlverError as error:
+        import logging  # costs start-up time, and is needed on bad days only
+
+        logging.getLogger(__name__).debug("No segment was written: %s", error)
 
 
 def ensure_artifact(repository: OpenRepository, name: str, artifact_type: str | None) -> ArtifactRecord:

@@ -59,7 +59,7 @@ def ingest(writer: ChunkWriter, sources: Sequence[Source], progress: Progress) -
     pipeline.run(sources)
     if pipeline.changed:
         again, pipeline.changed = pipeline.changed, []
-        pipeline.run(again)
+        pipeline.run(again, whole=False)  # a small file may be a large one by now
     if pipeline.changed:
         raise ConflictError(
             f"{pipeline.changed[0].location} changes while it is read.",
@@ -77,10 +77,10 @@ class _Pipeline:
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._open: set[int] = set()
 
-    def run(self, sources: Sequence[Source]) -> None:
-        """Read `sources`; those that changed meanwhile are in `changed` afterwards."""
+    def run(self, sources: Sequence[Source], whole: bool = True) -> None:
+        """Read `sources`, small ones `whole`; those that changed meanwhile are in `changed` afterwards."""
         try:
-            for chunks, done in run_ordered(partial(_carry_out, *task) for task in self._tasks(sources)):
+            for chunks, done in run_ordered(partial(_carry_out, *task) for task in self._tasks(sources, whole)):
                 for chunk in chunks:
                     self._writer.append(chunk)
                 self._progress.advance(sum(chunk.size_bytes for chunk in chunks))
@@ -89,11 +89,11 @@ class _Pipeline:
             while self._open:
                 os.close(self._open.pop())
 
-    def _tasks(self, sources: Sequence[Source]) -> Iterator[_Task]:
+    def _tasks(self, sources: Sequence[Source], whole: bool) -> Iterator[_Task]:
         batch: list[Source] = []
         batch_bytes = 0
         for source in sources:
-            if source.stamp.size_bytes > _SMALL_FILE_BYTES:
+            if not whole or source.stamp.size_bytes > _SMALL_FILE_BYTES:
                 yield from self._large(source)
                 continue
             batch.append(source)

@@ -30,6 +30,7 @@ def set_alias(repository: OpenRepository, alias: str, revision: str | None = Non
     before: list[int | None] = []
 
     def decide() -> list[Action]:
+        _version(repository, artifact, number)
         was = repository.index.alias(artifact, alias)
         before[:] = [was]
         return [] if was == number else [MoveAlias(alias, number, was)]

@@ -64,12 +64,15 @@ class _Writer:
         self._flush = flush
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="mlver-flush")
         self._flushes: deque[Future[None]] = deque()
+        self._files: list[_LargeFile] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._flusher.shutdown(wait=True)
+        for file in self._files:
+            file.close()
         if kind is None:
             for flush in self._flushes:
                 flush.result()
@@ -105,6 +108,7 @@ class _Writer:
 
     def _large(self, entry: FileEntry) -> Iterator[_Task]:
         file = _LargeFile(self._folder / entry.path, entry)
+        self._files.append(file)
         offset = 0
         for start in range(0, len(entry.chunks), _GROUP_CHUNKS):
             group = entry.chunks[start : start + _GROUP_CHUNKS]
@@ -146,17 +150,23 @@ class _LargeFile:
             self._remaining -= chunk_count
             self._unflushed_bytes += size_bytes
             if self._remaining == 0:
-                return self._close
+                return self._finish
             if self._unflushed_bytes >= _FLUSH_EVERY_BYTES:
                 self._unflushed_bytes = 0
                 return partial(os.fdatasync, self.descriptor)
         return None
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the file if it is open: one that could not be written to its end still is."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _finish(self) -> None:
         try:
             os.fsync(self.descriptor)
         finally:
-            os.close(self.descriptor)
+            self.close()
 
 
 def _create(path: Path, executable: bool) -> int:

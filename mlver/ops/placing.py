@@ -7,10 +7,12 @@ links and by descriptor, so that nobody can redirect a file of a version to anot
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
 import socket
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +74,8 @@ def move_into(staging: Path, target: Path, paths: Sequence[str], folders: Sequen
     Raises:
         MlverError: A folder on the way is a link or a file, or cannot be written.
     """
+    for path in (*paths, *(f"{folder}/" for folder in folders)):
+        _refuse_obstacle(target, path.rpartition("/")[0])
     touched: set[str] = set()
     for path in sorted(paths):
         head, _, last = path.rpartition("/")
@@ -90,6 +94,20 @@ def move_into(staging: Path, target: Path, paths: Sequence[str], folders: Sequen
     for head in touched:
         with _open_below(target, head) as descriptor:
             os.fsync(descriptor)
+
+
+def _refuse_obstacle(target: Path, folder: str) -> None:
+    """Find a link or file where a folder should be before anything is moved."""
+    place = target
+    for part in filter(None, folder.split("/")):
+        place = place / part
+        try:
+            if not stat.S_ISDIR(os.lstat(place).st_mode):
+                raise _cannot_write(place, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _cannot_write(place, error) from error
 
 
 @contextmanager

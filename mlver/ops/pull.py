@@ -17,9 +17,10 @@ from mlver.errors import ConflictError, MlverError, NotFoundError
 from mlver.history.manifest import FileEntry, Manifest, read_manifest
 from mlver.history.records import VersionRecord
 from mlver.names import collisions
+from mlver.ops.add import check_is_list
 from mlver.ops.comparing import same_content
 from mlver.ops.materialise import materialise
-from mlver.ops.opening import OpenRepository
+from mlver.ops.opening import REPOSITORY_FOLDER, OpenRepository
 from mlver.ops.origins import Origin, write_origin
 from mlver.ops.placing import move_into, replace_empty, staging_folder
 from mlver.ops.progress import Progress, Silent
@@ -88,12 +89,13 @@ def plan_pull(
     Raises:
         NotFoundError: There is no such version, or no file matches.
         IntegrityError: The manifest is missing or damaged.
-        MlverError: The target is no folder, or two of the files would be one there.
+        MlverError: The target is no folder, or inside a repository's own; or two of the files would be one there.
     """
     version = repository.resolve(revision).version
     manifest = read_manifest(repository.storage, version.id)
     entries = _matching(manifest.files, patterns)
     place = Path(os.path.abspath(target if target is not None else version.artifact))
+    _refuse_repository(repository, place)
     if (place.exists() or place.is_symlink()) and not place.is_dir():
         raise MlverError(f"{place} is not a folder.", "Choose another place with -o DIR.")
     _refuse_collisions(entries, version)
@@ -139,7 +141,7 @@ def pull(
         else:
             move_into(staging, plan.target, [entry.path for entry in entries], folders)
     if not plan.is_partial:
-        write_origin(repository, plan.target, Origin(plan.version.artifact, plan.version.number, plan.version.id))
+        _remember(repository, plan)
     return PullResult(
         version=plan.version,
         target=str(plan.target),
@@ -150,9 +152,18 @@ def pull(
     )
 
 
+def _remember(repository: OpenRepository, plan: PullPlan) -> None:
+    """Note where the files came from; whoever may only read the repository does without."""
+    try:
+        write_origin(repository, plan.target, Origin(plan.version.artifact, plan.version.number, plan.version.id))
+    except MlverError as error:
+        repository.notices.append(f"mlver status will not know where {plan.target} came from. {error.message}")
+
+
 def _matching(files: Sequence[FileEntry], patterns: Sequence[str]) -> list[FileEntry]:
     if not patterns:
         return list(files)
+    check_is_list(patterns, "paths")
     import pathspec
 
     try:
@@ -163,6 +174,13 @@ def _matching(files: Sequence[FileEntry], patterns: Sequence[str]) -> list[FileE
     if not found:
         raise NotFoundError(f"No file of this version matches {', '.join(map(repr, patterns))}.")
     return found
+
+
+def _refuse_repository(repository: OpenRepository, place: Path) -> None:
+    """A version with files named as the repository's own must not take their place."""
+    real = Path(os.path.realpath(place))
+    if REPOSITORY_FOLDER in real.parts or real.is_relative_to(os.path.realpath(repository.root)):
+        raise MlverError(f"{place} is inside a repository's own folder.", "Choose another place with -o DIR.")
 
 
 def _refuse_collisions(entries: Sequence[FileEntry], version: VersionRecord) -> None:

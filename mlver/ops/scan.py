@@ -72,13 +72,15 @@ def scan(paths: Sequence[Path], exclude: Sequence[str] = ()) -> Scan:
 
     Raises:
         NotFoundError: A path does not exist.
-        UsageError: Two paths have the same last name, or a pattern is malformed.
+        UsageError: Two paths have the same last name, one is in a `.mlver`, or a pattern is malformed.
         MlverError: Something found cannot be kept.
     """
     walk = _Walk(exclude)
     names: set[str] = set()
     for path in paths:
         location = os.path.abspath(path)
+        if _SKIPPED in os.path.realpath(location).split(os.sep):
+            raise UsageError(f"{location} belongs to a repository's own {_SKIPPED}, which is never added.")
         status = _status(location)
         name = os.path.basename(location)
         whole = stat.S_ISDIR(status.st_mode) and len(paths) == 1
@@ -89,12 +91,10 @@ def scan(paths: Sequence[Path], exclude: Sequence[str] = ()) -> Scan:
             )
         names.add(name)
         if stat.S_ISDIR(status.st_mode):
-            walk.folder(
-                location,
-                "" if whole else check_path(name),
-                (),
-                ((status.st_dev, status.st_ino),),
-            )
+            try:
+                walk.folder(location, "" if whole else check_path(name), (), ((status.st_dev, status.st_ino),))
+            except RecursionError as error:
+                raise MlverError(f"{location} has folders that nest too deep.", _HINT) from error
         else:
             walk.file(location, name, status)
     walk.found.sources.sort(key=lambda source: source.path)
@@ -167,7 +167,7 @@ class _Walk:
         if entry.name == _SKIPPED:
             return False
         try:
-            is_folder = entry.is_dir()
+            is_folder = _is_folder(entry)
             if ignores and _is_ignored(path + "/" if is_folder else path, ignores):
                 return False
             status = entry.stat()
@@ -193,6 +193,13 @@ class _Walk:
                 _HINT,
             )
         self.found.sources.append(Source(check_path(path), location, Stamp.of(status)))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link to itself, say: asking for more fails with the reason, unless it is ignored
 
 
 def _is_ignored(path: str, ignores: tuple[_Ignore, ...]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from dataclasses import dataclass, field
 
@@ -83,12 +84,16 @@ def open_source(source: Source) -> int:
     """Return a descriptor to read `source` with.
 
     Raises:
-        MlverError: It cannot be opened.
+        MlverError: It cannot be opened, or is no file any more.
     """
     try:
-        return os.open(source.location, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(source.location, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise unreadable(source, error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise MlverError(f"{source.location} is no file any more.")
+    return descriptor
 
 
 def unreadable(source: Source, error: OSError) -> MlverError:
@@ -100,12 +105,18 @@ def unreadable(source: Source, error: OSError) -> MlverError:
 
 
 def _stamp(descriptor: int) -> tuple[Stamp, int]:
-    """Stamp a file before it is read, waiting until a later change could not go unnoticed."""
+    """Stamp a file before it is read, waiting until a later change could not go unnoticed.
+
+    Raises:
+        ChangedError: It changed during the wait: someone is writing it, and what it holds may be half of something.
+    """
     stamp = Stamp.of(os.fstat(descriptor))
     read_at_ns = time.time_ns()
     if 0 <= read_at_ns - max(stamp.mtime_ns, stamp.ctime_ns) < _TICK_SECONDS * 1e9:
         time.sleep(_TICK_SECONDS)
-        stamp, read_at_ns = Stamp.of(os.fstat(descriptor)), time.time_ns()
+        read_at_ns = time.time_ns()
+        if Stamp.of(os.fstat(descriptor)) != stamp:
+            raise ChangedError
     return stamp, read_at_ns
 
 
@@ -113,6 +124,7 @@ def start_reading(source: Source, descriptor: int) -> Reading:
     """Stamp an open file and find its tensors.
 
     Raises:
+        ChangedError: Someone is writing it.
         MlverError: It cannot be read.
     """
     stamp, read_at_ns = _stamp(descriptor)

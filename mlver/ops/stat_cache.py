@@ -72,9 +72,11 @@ class StatCache:
             with self._connection.reading():
                 rows = self._connection.execute(
                     f"SELECT path, stamp, manifest, stored_path FROM seen_files WHERE path IN ({marks})",
-                    batch,
+                    [os.fsencode(path) for path in batch],
                 ).fetchall()
-            found.update((path, (stamp, ManifestId(manifest), stored)) for path, stamp, manifest, stored in rows)
+            found.update(
+                (os.fsdecode(path), (stamp, ManifestId(manifest), stored)) for path, stamp, manifest, stored in rows
+            )
         return found
 
     def tree(self, fingerprint: bytes) -> ManifestId | None:
@@ -102,7 +104,7 @@ class StatCache:
         with self._connection.transaction():
             self._connection.executemany(
                 "INSERT OR REPLACE INTO seen_files VALUES (?, ?, ?, ?)",
-                [(path, stamp, manifest, stored) for path, stamp, stored in files],
+                [(os.fsencode(path), stamp, manifest, stored) for path, stamp, stored in files],
             )
             if fingerprint is not None:
                 self._connection.execute("INSERT OR REPLACE INTO seen_trees VALUES (?, ?)", (fingerprint, manifest))

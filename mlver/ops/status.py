@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +50,14 @@ def status(repository: OpenRepository, place: Path) -> StatusResult:
     Raises:
         NotFoundError: It does not exist, or nothing is known of where it came from.
     """
+    if not os.path.lexists(place):
+        raise NotFoundError(f"{os.path.abspath(place)} does not exist.")
     repository.index.refresh()
     origin = read_origin(repository, place)
     if origin is None:
-        raise NotFoundError(f"It is not known which version {place} came from.", "Add it, or pull a version into it.")
+        raise NotFoundError(
+            f"It is not known which version {os.path.abspath(place)} came from.", "Add it, or pull a version into it."
+        )
     artifact, _ = resolve_artifact(repository.index, origin.artifact)
     version = repository.index.version(artifact, origin.version)
     if version is None:

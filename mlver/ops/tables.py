@@ -4,6 +4,6 @@ from __future__ import annotations
 
 SCHEMA = """
 CREATE TABLE seen_files (
-    path TEXT PRIMARY KEY, stamp TEXT NOT NULL, manifest TEXT NOT NULL, stored_path TEXT NOT NULL) WITHOUT ROWID;
+    path BLOB PRIMARY KEY, stamp TEXT NOT NULL, manifest TEXT NOT NULL, stored_path TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE seen_trees (fingerprint BLOB PRIMARY KEY, manifest TEXT NOT NULL) WITHOUT ROWID;
 """

@@ -138,7 +138,7 @@ def _inverses(repository: OpenRepository, artifact: ArtifactRecord, event: Event
     """Return the actions that take `event` back, last one first."""
     moved = {action.alias for action in event.actions if isinstance(action, MoveAlias)}
     for action in event.actions:
-        if isinstance(action, AddVersion):
+        if isinstance(action, AddVersion) or (isinstance(action, SetRemoved) and not action.removed):
             version = _version(repository, artifact, action.version)
             kept = set(version.aliases) - moved - {LATEST}
             _expect(not kept, f"{version.name} bears the alias {min(kept, default='')!r} now")

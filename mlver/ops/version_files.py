@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlver.chunks import ChunkReader
 from mlver.digests import Buffer
-from mlver.errors import MlverError, NotFoundError
+from mlver.errors import IntegrityError, MlverError, NotFoundError
 from mlver.history.manifest import FileEntry, Manifest, TensorEntry, read_manifest
 from mlver.ops.opening import OpenRepository
 
@@ -146,14 +146,22 @@ def read_tensor(repository: OpenRepository, revision: str, name: str) -> np.ndar
         NotFoundError: There is no such version or tensor; or more than one, and which is not said.
         IntegrityError: A chunk is missing or damaged.
     """
-    import numpy as np
-
     manifest = read_manifest(repository.storage, repository.resolve(revision).version.id)
     tensor = find_tensor(manifest, name)
     if tensor.dtype not in _NUMPY_DTYPES:
         raise MlverError(f"Tensor {name!r} has elements of type {tensor.dtype}, which cannot be an array.")
     entry = manifest.files[tensor.file]
     raw = read_range(repository.chunk_reader(), entry, tensor.offset, tensor.offset + tensor.size_bytes)
+    try:
+        return _array(tensor, raw)
+    except ValueError as error:
+        raise IntegrityError(f"Tensor {name!r} is malformed: {error}.") from error
+
+
+def _array(tensor: TensorEntry, raw: bytes) -> np.ndarray[Any, Any]:
+    """Return a tensor's bytes as an array; ValueError if they do not fit, as a manifest may come from anyone."""
+    import numpy as np
+
     flat = np.frombuffer(raw, dtype=_NUMPY_DTYPES[tensor.dtype])
     if tensor.order in ("C", "F"):
         return flat.reshape(tensor.shape, order="C" if tensor.order == "C" else "F")
@@ -192,4 +200,4 @@ def _check_strides(tensor: TensorEntry, strides: list[int], size_bytes: int, ite
         or min(strides, default=0) < 0
         or (0 not in tensor.shape and reach > size_bytes)
     ):
-        raise MlverError(f"Tensor {tensor.name!r} has strides that do not fit its bytes.")
+        raise ValueError("its strides do not fit its bytes")

@@ -13,6 +13,7 @@ from mlver.cli import values
 from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.documents import version_document
+from mlver.cli.options import path_of
 from mlver.cli.output import Output
 from mlver.cli.style import Styled
 from mlver.cli.text import count, size
@@ -25,7 +26,9 @@ EXAMPLES = (
     Example("V=$(mlver add model/ -q)", "keep its name in a script: resnet50_attn:v1"),
 )
 
-_Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)]
+_Paths = Annotated[
+    list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False, parser=path_of)
+]
 _Name = Annotated[str | None, typer.Option("--name", "-n", metavar="NAME", help="The artifact.")]
 _Type = Annotated[str | None, typer.Option("--type", "-t", metavar="TYPE", help="Its type; once, when it is new.")]
 _Message = Annotated[str | None, typer.Option("--message", "-m", metavar="TEXT", help="A line on this version.")]
@@ -109,4 +112,4 @@ def _human(out: Output, result: AddResult) -> None:
     if result.moved_aliases:
         out.line("Aliases moved here: ", ", ".join(result.moved_aliases))
     if result.weights_identical_to:
-        out.line("The bytes differ, but the weights are identical to ", Styled(result.weights_identical_to, "name"))
+        out.line("The weights are identical to those of ", Styled(result.weights_identical_to, "name"))

@@ -9,6 +9,8 @@ import typer
 
 from mlver.cli.app import Example
 from mlver.cli.call import Call
+from mlver.cli.location import new_repository_folder
+from mlver.cli.options import path_of
 from mlver.cli.output import Output
 from mlver.ops.init import InitResult, init_repository
 
@@ -17,14 +19,20 @@ EXAMPLES = (
     Example("mlver init models", "make a folder and a repository in it"),
 )
 
-_Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder; it is made if need be.", show_default=False)]
+_Folder = Annotated[
+    Path | None,
+    typer.Argument(metavar="DIR", help="The folder; it is made if need be.", show_default=False, parser=path_of),
+]
 
 
-def command(call: Call, folder: _Folder = Path()) -> None:
+def command(call: Call, folder: _Folder = None) -> None:
     """Make a folder a repository.
 
-    Everything mlver keeps goes into `.mlver` in that folder, as with git. Doing it again changes nothing.
+    Everything mlver keeps goes into `.mlver` in that folder, as with git. Doing it again changes nothing. Without
+    DIR it is this folder, or the one that MLVER_DIR says.
     """
+    if folder is None:
+        folder = new_repository_folder()
     call.out.result(init_repository(folder), document=_document, brief=_brief, human=_human)
 
 

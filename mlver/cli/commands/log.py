@@ -75,7 +75,7 @@ def _tables(out: Output, results: Sequence[LogResult]) -> None:
             _table(out, result.versions)
             if len(results) > 1:
                 out.line()
-    _say_older(out, results)
+    _say_rest(out, results)
 
 
 def _table(out: Output, versions: Sequence[VersionRecord]) -> None:
@@ -122,10 +122,13 @@ def _oneline(out: Output, results: Sequence[LogResult]) -> None:
                     "  [removed]" if version.removed else "",
                 )
                 out.line(*pieces)
-    _say_older(out, results)
+    _say_rest(out, results)
 
 
-def _say_older(out: Output, results: Sequence[LogResult]) -> None:
+def _say_rest(out: Output, results: Sequence[LogResult]) -> None:
+    if not any(result.versions for result in results):
+        names = ", ".join(result.artifact.name for result in results)
+        out.note(f"{names} has no versions; removed ones are in: mlver log --removed" if names else "No artifacts yet.")
     older = sum(result.older_count for result in results)
     if older:
         out.note(f"{count(older, 'older version')} not shown; -n 0 shows all.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +16,10 @@ from mlver.cli.options import Revision
 from mlver.cli.output import Output
 from mlver.cli.style import Styled
 from mlver.cli.text import number
+from mlver.errors import NotFoundError, UsageError
 from mlver.history.records import VersionRecord
 from mlver.ops.labels import change_values
+from mlver.ops.opening import OpenRepository
 
 EXAMPLES = (
     Example("mlver meta v4", "show metadata and metrics of a version"),
@@ -45,11 +49,24 @@ def command(
     """Show, set or delete metadata and metrics of a version."""
     metadata, metrics = values.metadata(pairs, meta_file), values.metrics(metric)
     with call.repository() as repository:
+        _check_revision(repository, revision, pairs)
         if metadata or metrics or delete:
             version = change_values(repository, revision, metadata, metrics, delete)
         else:
             version = repository.resolve(revision).version
     call.out.result(version, document=_document, brief=_brief, human=_human)
+
+
+def _check_revision(repository: OpenRepository, revision: str, pairs: Sequence[str]) -> None:
+    """Tell whoever leaves the version out what the first value was taken for."""
+    if "=" not in revision:
+        return
+    try:
+        repository.resolve(revision)
+    except NotFoundError as error:
+        raise UsageError(
+            f"{revision!r} is no version.", f"Name one first: mlver meta latest {shlex.join([revision, *pairs])}"
+        ) from error
 
 
 def _document(version: VersionRecord) -> dict[str, Any]:

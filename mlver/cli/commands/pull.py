@@ -9,7 +9,7 @@ import typer
 
 from mlver.cli.app import Example
 from mlver.cli.call import Call
-from mlver.cli.options import Revision
+from mlver.cli.options import Revision, path_of
 from mlver.cli.output import Output
 from mlver.cli.style import Styled
 from mlver.cli.text import count, size
@@ -23,7 +23,7 @@ EXAMPLES = (
 
 _Target = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="DIR", help="Where to; default: ./NAME."),
+    typer.Option("--output", "-o", metavar="DIR", help="Where to; default: ./NAME.", parser=path_of),
 ]
 _Paths = Annotated[list[str], typer.Option("--path", metavar="GLOB", help="Only files that match (gitignore syntax).")]
 _Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite files that differ.")]

@@ -41,5 +41,8 @@ def _human(out: Output, result: RemoveResult) -> None:
         out.line(Styled("Dropped alias ", "warning"), alias)
     for name in result.removed:
         out.line("Removed ", Styled(name, "name"))
-    if result.removed:
-        out.hint(f"Take it back with: mlver restore {result.removed[0]}")
+    if result.dropped_aliases:
+        artifact = result.removed[0].partition(":")[0]
+        out.hint(f"Take it back, with its aliases, with: mlver undo --artifact {artifact}")
+    elif result.removed:
+        out.hint(f"Take it back with: mlver restore {' '.join(result.removed)}")

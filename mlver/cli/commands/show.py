@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mlver.cli.app import Example
+from mlver.cli.app import PROGRAM, Example
 from mlver.cli.call import Call
 from mlver.cli.documents import version_document
 from mlver.cli.options import Revision
@@ -66,7 +67,7 @@ def _human(out: Output, found: _Found) -> None:
     with out.paged():
         out.heading(version.name)
         out.fields(_fields(version))
-        for title, values in (("Metadata", version.metadata), ("Provenance", version.provenance)):
+        for title, values in (("Metadata", version.metadata), ("Provenance", _origin(version.provenance))):
             if values:
                 out.line()
                 out.heading(title)
@@ -85,6 +86,14 @@ def _human(out: Output, found: _Found) -> None:
             out.line()
             out.heading(count(len(tensors), "tensor"))
             _tensor_table(out, manifest, tensors)
+
+
+def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return provenance with the command as a person would type it."""
+    command = provenance.get("command")
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+        return dict(provenance)
+    return {**provenance, "command": shlex.join([PROGRAM, *command])}
 
 
 def _fields(version: VersionRecord) -> Iterator[tuple[str, Piece]]:

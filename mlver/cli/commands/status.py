@@ -9,6 +9,7 @@ import typer
 
 from mlver.cli.app import Example
 from mlver.cli.call import Call
+from mlver.cli.options import path_of
 from mlver.cli.output import Output
 from mlver.cli.style import Styled
 from mlver.cli.text import count
@@ -16,7 +17,7 @@ from mlver.ops.status import StatusResult, status
 
 EXAMPLES = (Example("mlver status model/", "what changed in a folder since it was added or pulled"),)
 
-_Place = Annotated[Path, typer.Argument(metavar="DIR", help="A folder or file.", show_default=False)]
+_Place = Annotated[Path, typer.Argument(metavar="DIR", help="A folder or file.", show_default=False, parser=path_of)]
 
 
 def command(call: Call, place: _Place = Path()) -> None:
