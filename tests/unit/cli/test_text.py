@@ -67,7 +67,16 @@ def test_age(age_seconds: float, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(True, "true"), (3, "3"), (0.913, "0.913"), (0.123456789, "0.12346"), (1e-7, "1e-07"), ("a\x1b", "a\\x1b")],
+    [
+        (True, "true"),
+        (3, "3"),
+        (0.913, "0.913"),
+        (0.123456789, "0.12346"),
+        (1e-7, "1e-07"),
+        ("a\x1b", "a\\x1b"),
+        (None, "null"),
+        ([1, {"é\x1b": True}], r'[1, {"é\u001b": true}]'),
+    ],
 )
 def test_number(value: object, shown: str) -> None:
     assert number(value) == shown

@@ -1,0 +1,230 @@
+"""docs/json.md and what the commands print agree exactly: no field more, no field less, and the types are right."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlver.cli.command_table import COMMANDS
+from tests.support.process import PROJECT, run_mlver
+from tests.support.weight_files import Instance, Name, Storage, Tensor, TorchFile, entry, safetensors_file
+
+Schema = dict[str, str]
+"""Type by field."""
+
+FREE = {"metadata", "metrics", "provenance", "aliases"}
+"""Objects whose keys are the user's, where their type is `object`."""
+
+TYPES = {
+    "text": str,
+    "integer": int,
+    "boolean": bool,
+    "null": type(None),
+    "object": dict,
+}
+
+
+def read_sections(page: str) -> dict[str, Schema]:
+    """Return the tables of fields by heading, with the objects that stand for their fields written out."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for part in page.split("\n## ")[1:]:
+        title, _, body = part.partition("\n")
+        table = body.partition("| field | type | meaning |\n")[2].partition("\n\n")[0]
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[1:]]
+        sections[title.strip("`").lower()] = [(row[0], row[1]) for row in rows]
+    return {title: dict(_fields(rows, sections)) for title, rows in sections.items()}
+
+
+def _fields(rows: list[tuple[str, str]], sections: Mapping[str, list[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
+    for name, kind in rows:
+        reference = re.fullmatch(r"(?:`(.+)` )?\*(\w+)\*", name)
+        if reference is None:
+            yield name.strip("`"), kind
+            continue
+        prefix = f"{reference[1]}." if reference[1] else ""
+        yield from ((prefix + field, kind) for field, kind in _fields(sections[reference[2]], sections))
+
+
+SECTIONS = read_sections((PROJECT / "docs" / "json.md").read_text("utf-8"))
+
+
+def observed(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every field of a document, `a[].b` for those in arrays, with its value."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            field = f"{path}.{name}" if path else name
+            yield field, inner
+            if name not in FREE or isinstance(inner, list):
+                yield from observed(inner, field)
+    elif isinstance(value, list):
+        for item in value:
+            yield from observed(item, f"{path}[]")
+
+
+def is_of(value: Any, kind: str) -> bool:
+    """Tell whether a value is of a documented type such as `text or null` or `array of text`."""
+    if kind.startswith("array of "):
+        return isinstance(value, list) and all(is_of(item, kind.removeprefix("array of ")) for item in value)
+    return any(
+        isinstance(value, TYPES[each]) and (each == "boolean") == isinstance(value, bool) for each in kind.split(" or ")
+    )
+
+
+def check(section: str, document: Any) -> set[str]:
+    """Compare a document with its section and return the fields that it showed."""
+    schema = SECTIONS[section]
+    seen: set[str] = set()
+    for field, value in observed(document):
+        assert field in schema, f"{section}: {field} is not documented"
+        assert is_of(value, schema[field]), f"{section}: {field} is {value!r}, not {schema[field]}"
+        seen.add(field)
+        for inner in [value] if isinstance(value, dict) else value if isinstance(value, list) else []:
+            if isinstance(inner, dict) and not (field.rpartition(".")[2] in FREE and isinstance(value, dict)):
+                prefix = f"{field}." if isinstance(value, dict) else f"{field}[]."
+                assert inner.keys() == _direct(schema, prefix), f"{section}: the fields of {field}"
+    assert document.keys() == _direct(schema, ""), f"{section}: the fields of the document"
+    return seen
+
+
+def _direct(schema: Schema, prefix: str) -> set[str]:
+    names = {field.removeprefix(prefix) for field in schema if field.startswith(prefix)}
+    return {name for name in names if "." not in name and "[]" not in name}
+
+
+def model(scale: float) -> bytes:
+    raw = struct.pack("<1000f", *(scale * n for n in range(1000)))
+    return safetensors_file({"w": entry("F32", (10, 100), 0, 4000)}, raw)
+
+
+def write_model(home: Path, scale: float) -> None:
+    folder = home / "model"
+    (folder / "nothing").mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(model(scale))
+    (folder / "notes.txt").write_text(f"scale {scale}\n")
+    storage = Storage("0", bytes(400))
+    root = {"b": Tensor(storage, (100,), (1,)), "o": Instance(Name("my.optim", "Sophia"))}
+    (folder / "old.pt").write_bytes(TorchFile(root, [storage]).to_bytes())
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Run every command for real, check each document, and return the fields that were seen, by section."""
+    home = tmp_path_factory.mktemp("home")
+    seen: dict[str, set[str]] = {}
+
+    def run(section: str, *arguments: str, code: int = 0) -> Any:
+        done = run_mlver(*arguments, "--json", folder=home)
+        assert done.code == code, done.err
+        document = json.loads(done.err.splitlines()[-1] if section == "error" else done.out)
+        seen[section] = seen.get(section, set()) | check(section, document)
+        return document
+
+    _tell_story(home, run)
+    return seen
+
+
+def _tell_story(home: Path, run: Any) -> None:
+    run("mlver --version", "--version")
+    run("error", "log", code=10)
+    run("mlver init", "init")
+    run("mlver ls", "ls")
+    write_model(home, 1.0)
+    said = ("--meta", "a.b=[1]", "--metric", "acc=0.5", "--tag", "t", "-m", "first", "--alias", "best")
+    run("mlver add", "add", "model", "--name", "m", "--type", "model", *said)
+    (home / "model" / "notes.txt").write_text("other bytes\n")
+    assert run("mlver add", "add", "model")["weights_identical_to"] == "m:v0"
+    write_model(home, 2.0)
+    run("mlver status", "status", "model")
+    run("mlver add", "add", "model")
+    run("mlver add", "add", "model/notes.txt", "--name", "other", "--type", "text")
+    _look(run)
+    _change(home, run)
+    _damage(home, run)
+
+
+def _look(run: Any) -> None:
+    run("mlver log", "log", "m")
+    run("mlver log", "log", "m", "-n", "1", "--removed")
+    run("mlver log --all", "log", "--all")
+    run("mlver show", "show", "m")
+    run("mlver show", "show", "other")
+    run("mlver ls", "ls")
+    run("mlver ls ref", "ls", "m:v0")
+    run("mlver du", "du")
+    run("mlver du", "du", "other")
+    run("mlver verify", "verify")
+    run("mlver pull", "pull", "m:v0", "-o", "out")
+    run("mlver pull", "pull", "m:v1", "-o", "out", "--dry-run")
+    run("mlver pull", "pull", "m:v1", "-o", "out", "--force")
+    run("error", "pull", "m:v0", "-o", "out", code=14)
+    run("error", "show", "absent", code=1)
+    run("error", "show", "--absent", code=2)
+
+
+def _change(home: Path, run: Any) -> None:
+    run("mlver switch", "switch", "m")
+    run("mlver alias", "alias")
+    run("mlver alias alias", "alias", "best")
+    run("mlver alias alias", "alias", "new", "m:v0")
+    run("mlver alias alias", "alias", "-d", "new")
+    run("mlver tag", "tag", "v1", "good")
+    run("mlver note", "note", "v1", "a note")
+    run("mlver note", "note", "v1", "-d")
+    run("mlver meta", "meta", "v1", "lr=0.1", "--metric", "loss=1")
+    run("mlver rm", "rm", "v2", "--force")
+    run("mlver restore", "restore", "v2")
+    run("mlver undo", "undo")
+    run("mlver rename", "rename", "m", "n")
+    run("mlver reflog", "reflog", "m")
+    run("mlver ls", "ls")
+    run("mlver rm", "rm", "other:v0")
+    run("mlver ls", "ls")
+
+
+def _damage(home: Path, run: Any) -> None:
+    for pack in (home / ".mlver" / "packs").iterdir():
+        pack.chmod(0o644)
+        pack.write_bytes(bytes(byte ^ (300 < at < 310) for at, byte in enumerate(pack.read_bytes())))
+    damaged = run("mlver verify", "verify", code=12)["damaged"]
+    assert any(hurt["tensors"] for damage in damaged for hurt in damage["hurts"])
+
+
+def test_every_documented_field_is_printed(shown: dict[str, set[str]]) -> None:
+    for section, fields in shown.items():
+        assert SECTIONS[section].keys() - fields == set(), section
+
+
+def test_every_section_is_tried(shown: dict[str, set[str]]) -> None:
+    assert SECTIONS.keys() - {"version", "artifact", "event", "bytes"} == shown.keys()
+
+
+def test_every_command_has_a_section() -> None:
+    documented = {section.split()[1] for section in SECTIONS if section.startswith("mlver ")}
+    assert documented - {"--version"} == COMMANDS.keys() - {"cat"}
+
+
+def test_cat_prints_bytes_whatever_the_mode(tmp_path: Path) -> None:
+    write_model(tmp_path, 1.0)
+    assert run_mlver("init", folder=tmp_path).code == 0
+    assert run_mlver("add", "model", "--name", "m", "--type", "t", folder=tmp_path).code == 0
+    assert run_mlver("cat", "m:notes.txt", "--json", folder=tmp_path).out == "scale 1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"path": "x", "created": True, "new": 1}, "new is not documented"),
+        ({"path": "x"}, "the fields of the document"),
+        ({"path": "x", "created": 1}, "created is 1, not boolean"),
+        ({"path": None, "created": True}, "path is None, not text"),
+    ],
+)
+def test_a_wrong_document_is_seen(document: Any, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check("mlver init", document)
