@@ -90,7 +90,7 @@ def large_jobs(bench: Bench, settings: Settings) -> dict[str, Job]:
     source = bench.make_data("weights", bench.folder / "model.safetensors", settings.size_bytes)
     copy, repository, pulled = bench.folder / "copy", bench.folder / "large", bench.folder / "pulled"
     remove_pulled = partial(shutil.rmtree, pulled, ignore_errors=True)
-    add = [settings.mlver, "add", source, "--name", "m", "--type", "t", "-q"]
+    add: list[str | Path] = [settings.mlver, "add", source, "--name", "m", "--type", "t", "-q"]
     jobs = {
         "cp": Job(["cp", source, copy], bench.folder, partial(copy.unlink, missing_ok=True), copy),
         "mlver add": Job(add, repository, partial(init, bench, settings, "large"), repository),
@@ -101,7 +101,7 @@ def large_jobs(bench: Bench, settings: Settings) -> dict[str, Job]:
         # A file of its own: a new link to the source would be a change of it.
         peer = bench.fresh("oxen")
         shutil.copy(source, peer / source.name)
-        command = [PYTHON, HERE / "oxen_add.py", peer, source.name]
+        command: list[str | Path] = [PYTHON, HERE / "oxen_add.py", peer, source.name]
         forget = partial(shutil.rmtree, peer / ".oxen", ignore_errors=True)
         jobs["oxen add + commit"] = Job(command, peer, forget, peer / ".oxen")
     return jobs
@@ -146,8 +146,8 @@ def memory(bench: Bench, settings: Settings) -> None:
         source = bench.make_data("weights", bench.folder / "model.safetensors", size_bytes)
         repository = init(bench, settings, "memory")
         shutil.rmtree(bench.folder / "pulled", ignore_errors=True)
-        add = [settings.mlver, "add", source, "--name", "m", "--type", "t", "-q"]
-        pull = [settings.mlver, "pull", "m", "-o", bench.folder / "pulled", "-q"]
+        add: list[str | Path] = [settings.mlver, "add", source, "--name", "m", "--type", "t", "-q"]
+        pull: list[str | Path] = [settings.mlver, "pull", "m", "-o", bench.folder / "pulled", "-q"]
         for name, command in {"add": add, "add, untouched": add, "pull": pull}.items():
             peaks[name].append(bench.run(command, repository).peak_bytes)
     rows = []
@@ -186,7 +186,7 @@ def small(bench: Bench, settings: Settings) -> None:
     """Many small files, against restic."""
     source = bench.make_data("files", bench.fresh("files"), settings.files)
     repository, peer, copy = bench.folder / "small", bench.folder / "restic", bench.folder / "files-copy"
-    add = [settings.mlver, "add", source, "--name", "d", "--type", "dataset", "-q"]
+    add: list[str | Path] = [settings.mlver, "add", source, "--name", "d", "--type", "dataset", "-q"]
     remove_copy = partial(shutil.rmtree, copy, ignore_errors=True)
     jobs = {
         "cp": Job(["cp", "-r", source, copy], bench.folder, remove_copy, copy),
@@ -197,7 +197,7 @@ def small(bench: Bench, settings: Settings) -> None:
     if restic is None:
         skip("restic", "it is not installed (apt-get install restic)")
     else:
-        command = [restic, "--repo", peer, "--quiet"]
+        command: list[str | Path] = [restic, "--repo", peer, "--quiet"]
 
         def init_restic() -> None:
             bench.run([*command, "init"], bench.fresh("restic"))
