@@ -18,6 +18,8 @@ LATEST = "latest"
 MAX_NAME_LENGTH = 128
 MAX_COMPONENT_BYTES = 255
 MAX_PATH_BYTES = 4096
+MAX_PATH_PARTS = 256
+"""Folders within folders: whatever walks or removes a tree must not run out of stack."""
 
 _ARTIFACT = re.compile(r"[a-zA-Z0-9_\-.]+")
 _VERSION = re.compile(r"v(0|[1-9][0-9]{0,17})")
@@ -140,6 +142,8 @@ def path_problem(path: str) -> str | None:
         return "is absolute or empty"
     if len(encoded) > MAX_PATH_BYTES:
         return f"is longer than {MAX_PATH_BYTES} bytes"
+    if path.count("/") >= MAX_PATH_PARTS:
+        return f"has more than {MAX_PATH_PARTS} parts"
     for component in path.split("/"):
         if problem := _component_problem(component):
             return problem

@@ -22,7 +22,8 @@ from mlver.formats.torch_globals import (
     rebuild,
 )
 
-MAX_OPCODES = 1 << 22
+MAX_OPCODES = 1 << 21
+"""Enough for some 70,000 tensors: torch needs 30 an entry. It bounds memory to about 400 MB and time to seconds."""
 MAX_MEMO_INDEX = 1 << 31
 MAX_UNSAFE_GLOBALS = 1 << 10
 

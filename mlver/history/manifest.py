@@ -157,20 +157,16 @@ def _weights(files: Sequence[FileEntry], tensors: Sequence[TensorEntry]) -> Weig
     homes = [posixpath.dirname(files[tensor.file].path) for tensor in tensors] + list(map(posixpath.dirname, opaque))
     common = posixpath.commonpath(set(homes)) if all(homes) else ""
     seen = Counter((home, tensor.name) for home, tensor in zip(homes, tensors, strict=False))
-    pairs = [
-        (f"opaque\0{posixpath.relpath(file.path, common or '.')}", str(file.digest))
-        for file in files
-        if file.format == OPAQUE
-    ]
+    pairs = [(f"opaque\0{_below(file.path, common)}", str(file.digest)) for file in files if file.format == OPAQUE]
     for home, tensor in zip(homes, tensors, strict=False):
         place = files[tensor.file].path if seen[home, tensor.name] > 1 else home
-        pairs.append(
-            (
-                f"tensor\0{posixpath.relpath(place or '.', common or '.')}\0{tensor.name}",
-                tensor.digest,
-            )
-        )
+        pairs.append((f"tensor\0{_below(place, common)}\0{tensor.name}", tensor.digest))
     return weights_digest(pairs)
+
+
+def _below(path: str, common: str) -> str:
+    """Return a path relative to one that it is in or is; `.` if it is."""
+    return (path[len(common) + 1 :] if common else path) if path != common else "."
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

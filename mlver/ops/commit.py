@@ -44,10 +44,12 @@ def commit(
     identity = repository.config.identity
     while True:
         index.refresh(artifact)
+        # Before `decide` looks: other processes fold into the same index, and what is decided on a newer state than
+        # this number stands for cannot be created under it, while an older state than the number's would be a lie.
+        number = index.head(artifact.key if artifact else 0) + 1
         actions = tuple(decide())
         if not actions:
             return None
-        number = index.head(artifact.key if artifact else 0) + 1
         event = new_event(number, identity, actions, undoes)
         if len(encode_event(event)) > MAX_EVENT_BYTES:
             raise UsageError(

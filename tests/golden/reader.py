@@ -255,7 +255,7 @@ FORBIDDEN = re.compile('[<>:"|?*\\\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\
 
 
 def check_path(path: str) -> None:
-    require(0 < len(path.encode()) <= 4096, f"path {path!r}")
+    require(0 < len(path.encode()) <= 4096 and path.count("/") < 256, f"path {path!r}")
     for part in path.split("/"):
         require(part not in ("", ".", "..") and len(part.encode()) <= 255, f"path {path!r}")
         require(FORBIDDEN.search(part) is None and part[-1] not in ". ", f"path {path!r}")

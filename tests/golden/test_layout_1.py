@@ -125,6 +125,17 @@ def test_adding_the_same_content_finds_the_old_version(home: Path) -> None:
         assert (added.created, added.version.name, added.new_bytes) == (False, "corpus:v0", 0)
 
 
+def test_values_that_are_no_tensors_are_weights_too(home: Path) -> None:
+    """Equal tensors beside different pickled arrays are not called identical weights."""
+    with Repository.open(home) as repository:
+        for value in b"\x01\x02":
+            pickled = make_layout_1.npy("|O", (1,), b"\x80\x02K" + bytes([value, 0x2E]))
+            numbers = make_layout_1.npy("<i4", (1,), bytes(4))
+            make_layout_1.write(home / "mixed", {"m.npz": make_layout_1.npz(a=numbers, o=pickled)})
+            added = repository.add(home / "mixed", name="mixed", type="model")
+            assert (added.created, added.weights_identical_to, added.version.tensor_count) == (True, None, 1)
+
+
 def test_adding_goes_on_where_the_log_ended(home: Path) -> None:
     make_layout_1.write(home / "next", make_layout_1.encoder(9))
     with Repository.open(home) as repository:

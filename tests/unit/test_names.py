@@ -21,10 +21,11 @@ HOSTILE_PATHS = (
     *("C:/x", "C:x", "a:stream", "a\\b", "..\\up", "\\\\host\\share", "a\0b", "a\nb", "a\x7fb", "a\x85b", "a\x1b[2J"),
     *("NUL", "nul", "con.txt", "a/AUX", "com1", "COM1.tar.gz", "lpt9.x", "com¹", "conin$", "CONOUT$.txt", "nul .txt"),
     *("a.", "a ", "a./b", "a /b", "...", " ", "a\u202eb", "a\u200fb", "a\u2066b", "a\udc80b"),
-    *('a"b', "a<b", "a>b", "a|b", "a?b", "a*b", "x" * 256, "é" * 128, "/".join(["abc"] * 1100)),
+    *('a"b', "a<b", "a>b", "a|b", "a?b", "a*b", "x" * 256, "é" * 128, "/".join(["a" * 20] * 200), "a/" * 256 + "a"),
 )
 HARMLESS_PATHS = (
     *("a", "a/b", ".hidden", "a b", "a.b.c", "..a", "a..b", "console", "com10", "nul_", "lpt", "com", "-x", "~", "@", "#"),
+    *("a/" * 255 + "a", "/".join(["a" * 20] * 195)),
     *("model-00001-of-00002.safetensors", "ü/ß/漢字.bin", "x" * 255, "é" * 127, "a'b", "a,b;c=d&e+f[1]{2}(3)!$%^`"),
 )
 

@@ -128,9 +128,9 @@ def test_a_header_that_is_too_large_is_not_read() -> None:
     assert parse(Endless((100_000_001).to_bytes(8, "little") + b'{"a":1}')) is None
 
 
-@pytest.mark.parametrize("value", ["{}", "[]", "1"])
-def test_a_header_of_countless_values_is_not_decoded(value: str) -> None:
-    raw = safetensors_file('{"w":[' + (value + ",") * 5_000_000 + "1]}")
+@pytest.mark.parametrize(("value", "count"), [("{}", 1_000_000), ("[]", 1_000_000), ("1", 5_000_000)])
+def test_a_header_of_countless_values_is_not_decoded(value: str, count: int) -> None:
+    raw = safetensors_file('{"w":[' + (value + ",") * count + "1]}")
     tracemalloc.start()
     assert parse(BytesSource(raw)) is None
     peak = tracemalloc.get_traced_memory()[1]

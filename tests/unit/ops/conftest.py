@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 
 from mlver.repository import Repository
+from tests.support.places import quick_folder
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with quick_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_executable_bit_counts_as_a_difference(net: Repository, tmp_path: Path) 
         (["sub"], ("sub/b", "sub/deep/c")),
         (["*.bin", "c"], ("a.bin", "sub/deep/c")),
         (["/b"], None),
-        (["*", "!sub/"], ("a.bin", "big")),
+        (["*", "!sub/**"], ("a.bin", "big")),
     ],
 )
 def test_part_of_a_version(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -195,8 +196,20 @@ def test_folders_that_nest_too_deep_are_refused(tmp_path: Path) -> None:
         os.close(here)
         here = below
     os.close(here)
-    with pytest.raises(MlverError, match=r"m has folders that nest too deep"):
-        scan([top])
+    try:
+        with pytest.raises(MlverError, match="m has folders that nest too deep"):
+            scan([top])
+    finally:
+        subprocess.run(["rm", "-rf", top], check=True)  # Python's own way recurses, too
+
+
+def test_deepest_folders_come_back(repository: Repository, tmp_path: Path) -> None:
+    folder = write_tree(tmp_path / "m", {"d/" * 255 + "x": b"1"})
+    repository.add(folder, name="net", type="t")
+    repository.pull("net", tmp_path / "out")
+    assert read_tree(tmp_path / "out") == {"d/" * 255 + "x": b"1"}
+    with pytest.raises(MlverError, match="has more than 256 parts"):
+        scan([write_tree(tmp_path / "n", {"d/" * 256 + "x": b"1"})])
 
 
 # Patterns
