@@ -119,10 +119,11 @@ def _fold_add(db: sqlite3.Connection, key: int, event: Event, action: AddVersion
     )
 
 
-def _fold_alias(db: sqlite3.Connection, key: int, _event: Event, action: MoveAlias) -> None:
+def _fold_alias(db: sqlite3.Connection, key: int, event: Event, action: MoveAlias) -> None:
     if action.to is None:
         db.execute("DELETE FROM aliases WHERE artifact = ? AND alias = ?", (key, action.alias))
     else:
+        _column(db, key, event, action.to, "number")  # it exists
         db.execute(
             "INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)",
             (key, action.alias, action.to),
@@ -169,10 +170,12 @@ def _column(db: sqlite3.Connection, key: int, event: Event, number: int, column:
 
 
 def _set_column(db: sqlite3.Connection, key: int, number: int, column: str, value: str | int | None) -> None:
-    db.execute(
+    updated = db.execute(
         f"UPDATE versions SET {column} = ? WHERE artifact = ? AND number = ?",
         (value, key, number),
     )
+    if updated.rowcount == 0:
+        raise IntegrityError(f"An event speaks of v{number}, which does not exist.")
 
 
 _Fold = Callable[[sqlite3.Connection, int, Event, Any], None]

@@ -110,7 +110,7 @@ class EventLog:
         Raises:
             IntegrityError: One of them is damaged, or one is missing below a later one.
         """
-        names = [name for name in self._storage.list(self.folder) if name.endswith(".json")]
+        names = [name for name in self._storage.list(self.folder) if _is_event(name)]
         for number, name in enumerate(names):
             if name != self._event_base(number):
                 raise IntegrityError(f"Event {self._event_name(number)} is missing, though {name} exists.")
@@ -155,7 +155,7 @@ class EventLog:
             if self.exists(head + 1) and not self.exists(head):  # in this order: `head` was written first
                 raise IntegrityError(f"Event {self._event_name(head)} is missing, though a later one exists.")
             return
-        later = [name for name in names if name.endswith(".json") and name > self._event_base(head)]
+        later = [name for name in names if _is_event(name) and name > self._event_base(head)]
         if later:
             raise IntegrityError(f"Event {self._event_name(head)} is missing, though {min(later)} exists.")
 
@@ -169,6 +169,11 @@ class EventLog:
     @staticmethod
     def _segment_base(block: int) -> str:
         return f"{block * SEGMENT_EVENTS:012d}-{(block + 1) * SEGMENT_EVENTS - 1:012d}.segment"
+
+
+def _is_event(name: str) -> bool:
+    """Tell an event's file from segments and from what other programs leave in folders."""
+    return len(name) == len("000000000000.json") and name[:12].isdigit() and name.endswith(".json")
 
 
 def _decompress(data: bytes, name: str) -> bytes:

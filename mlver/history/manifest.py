@@ -225,13 +225,17 @@ def manifest_name(identity: str) -> str:
 
 
 def write_manifest(storage: Storage, manifest: Manifest) -> ManifestId:
-    """Store a manifest durably and return its id; one that is there already is left alone."""
+    """Store a manifest durably and return its id; one that is there but damaged is replaced."""
     import zstandard
 
     data = encode_manifest(manifest)
     identity = manifest_id(data)
-    if not storage.exists(manifest_name(identity)):
-        storage.create(manifest_name(identity), zstandard.ZstdCompressor(level=3).compress(data))
+    compressed = zstandard.ZstdCompressor(level=3).compress(data)
+    if not storage.create(manifest_name(identity), compressed):
+        try:
+            read_manifest(storage, identity)
+        except IntegrityError:
+            storage.put(manifest_name(identity), compressed)
     return identity
 
 

@@ -14,6 +14,7 @@ from mlver.ops.opening import (
     REPOSITORY_FOLDER,
     open_repository,
 )
+from mlver.ops.placing import umask
 from mlver.store.local import LocalStorage
 
 
@@ -50,6 +51,7 @@ def init_repository(folder: Path) -> InitResult:
     except OSError as error:
         raise MlverError(f"Cannot create {root}: {os.strerror(error.errno or 0)}.") from error
     storage = LocalStorage(root)
-    storage.create(CONFIG_NAME, new_config_text())
+    if storage.create(CONFIG_NAME, new_config_text()):
+        (root / CONFIG_NAME).chmod(0o666 & ~umask())  # unlike all else in here, it is for people to edit
     created = storage.create(FORMAT_NAME, FORMAT_TEXT)
     return InitResult(str(root.absolute()), created)

@@ -60,7 +60,7 @@ def replace_empty(staging: Path, target: Path) -> None:
     try:
         if target.is_symlink():  # a link to an empty folder, which a rename would replace
             target = target.resolve()
-        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o777 & ~_umask()
+        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o777 & ~umask()
         staging.chmod(mode)
         os.rename(staging, target)
         _sync_folder(target.parent)
@@ -145,7 +145,8 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the permissions that this process leaves out when it makes files."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

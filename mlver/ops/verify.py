@@ -8,6 +8,8 @@ from functools import partial
 
 from mlver.chunks import ChunkReader
 from mlver.errors import IntegrityError, MlverError
+from mlver.history.event import CreateArtifact
+from mlver.history.index import NAMES_FOLDER
 from mlver.history.log import EventLog
 from mlver.history.manifest import FileEntry, Manifest, read_manifest
 from mlver.history.records import VersionRecord
@@ -60,7 +62,7 @@ class VerifyResult:
         checked_versions: Versions whose manifests were read.
         checked_chunks: Distinct chunks that were read and hashed.
         checked_bytes: Their raw size.
-        damaged: All damage, worst first: logs, manifests, packs, chunks.
+        damaged: All damage, in this order: logs, packs, manifests, chunks.
     """
 
     checked_versions: int
@@ -105,12 +107,13 @@ def verify(repository: OpenRepository, revision: str | None = None, progress: Pr
 def _check_logs(repository: OpenRepository) -> list[Damage]:
     """Read every event from its own file, whatever the index and the segments say."""
     damaged = []
-    for folder in ["names", *(f"log/{name}" for name in repository.storage.list("log"))]:
+    folders = [NAMES_FOLDER]
+    for folder in folders:
         try:
-            for _ in EventLog(repository.storage, folder).single_events():
-                pass
+            for event in EventLog(repository.storage, folder).single_events():
+                folders += [f"log/{action.artifact}" for action in event.actions if isinstance(action, CreateArtifact)]
         except IntegrityError as error:
-            hurts = () if folder == "names" else (Hurt(folder.removeprefix("log/"), None, ()),)
+            hurts = () if folder == NAMES_FOLDER else (Hurt(folder.removeprefix("log/"), None, ()),)
             damaged.append(Damage("log", folder, error.message, hurts))
     return damaged
 

@@ -1,0 +1,378 @@
+"""Two opened repositories on one `.mlver`, driven at random beside a plain dictionary of what they must say.
+
+The model knows nothing of logs and events: it has cells (an alias, a tag of a version, whether it is removed, …), and
+a command is a list of cells with their old and new values. Undo is allowed when every cell still has its new value and
+no alias would name a removed version; that is all the model says of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from mlver.errors import ConflictError, MlverError, NotFoundError, UsageError
+from mlver.repository import Repository
+from tests.support.places import quick_folder
+from tests.support.trees import read_tree
+
+Content = dict[str, bytes | None]
+Cell = tuple[Any, ...]
+Change = tuple[Cell, Any, Any]
+"""A cell, its old and its new value."""
+
+CONTENTS: list[Content] = [
+    {"w": b"one"},
+    {"w": b"two"},
+    {"w": b"one", "sub/x": b"\0" * 70_000},
+    {"w": b"two", "hollow/": None},
+    {"v": b"one", "w": b"two" * 120_000},
+]
+import os
+MAX=int(os.environ.get('MAX','20'))
+NAMES = ["net", "data", "web"]
+
+opened = st.integers(0, 1)
+names = st.sampled_from(NAMES)
+contents = st.integers(0, len(CONTENTS) - 1)
+labels = st.sampled_from(["a", "b"])
+picks = st.integers(0, 1 << 16)
+
+
+@dataclass
+class Model:
+    """One artifact."""
+
+    name: str
+    contents: list[int] = field(default_factory=list)
+    cells: dict[Cell, Any] = field(default_factory=dict)
+    events: list[list[Change]] = field(default_factory=list)
+    undone: set[int] = field(default_factory=set)
+    undoes: dict[int, int] = field(default_factory=dict)
+
+    def live(self) -> list[int]:
+        return [number for number in range(len(self.contents)) if not self.cells["removed", number]]
+
+    def aliases(self) -> dict[str, int]:
+        return {key[1]: to for key, to in self.cells.items() if key[0] == "alias" and to is not None}
+
+    def keys(self, kind: str, number: int) -> dict[str, Any]:
+        return {key[2]: to for key, to in self.cells.items() if key[:2] == (kind, number) and to is not None}
+
+    def do(self, changes: list[Change], undoes: int | None = None) -> None:
+        changes = [change for change in changes if change[1] != change[2]]
+        if not changes:
+            return
+        for cell, _, new in changes:
+            self.cells[cell] = new
+        if undoes is not None:
+            self.undoes[len(self.events)] = undoes
+        self.events.append(changes)
+        self.name = self.cells["name",]
+
+    def set(self, *pairs: tuple[Cell, Any]) -> None:
+        self.do([(cell, self.cells.get(cell), new) for cell, new in pairs])
+
+    def is_undone(self, number: int) -> bool:
+        """Whether some undo of event `number` stands that was not undone itself."""
+        return any(of == number and not self.is_undone(by) for by, of in self.undoes.items())
+
+    def may_undo(self, number: int) -> bool:
+        event = self.events[number]
+        after = dict(self.cells)
+        for cell, old, new in event:
+            if self.cells[cell] != new:
+                return False
+            after[cell] = old if old is not None or cell[0] != "removed" else True
+        named = [to for cell, to in after.items() if cell[0] == "alias" and to is not None]
+        return not any(after["removed", to] for to in named)
+
+    def undo(self, number: int) -> None:
+        back = [(cell, new, True if old is None and cell[0] == "removed" else old) for cell, old, new in self.events[number]]
+        self.do(back, undoes=number)
+
+
+class RepositoryMachine(RuleBasedStateMachine):
+    """See the module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.home = self.stack.enter_context(quick_folder())
+        self.models: list[Model] = []
+        self.by_name: dict[str, Model] = {}
+        self.current: Model | None = None
+        self.open: list[Repository] = []
+
+    @initialize()
+    def start(self) -> None:
+        self.open = [Repository.init(self.home), Repository.open(self.home)]
+
+    def teardown(self) -> None:
+        for repository in self.open:
+            repository.close()
+        self.stack.close()
+
+    def write(self, content: Content) -> Path:
+        """Bring the folder that is added to `content`, touching only what differs."""
+        folder = self.home / "model"
+        folder.mkdir(exist_ok=True)
+        there = read_tree(folder)
+        for path in there.keys() - content.keys():
+            (folder / path).rmdir() if path.endswith("/") else (folder / path).unlink()
+        for path, data in content.items():
+            place = folder / path
+            place.parent.mkdir(exist_ok=True)
+            if data is None:
+                place.mkdir(exist_ok=True)
+            elif there.get(path) != data:
+                place.write_bytes(data)
+        for place in folder.iterdir():
+            if place.is_dir() and not any(place.iterdir()) and f"{place.name}/" not in content:
+                place.rmdir()
+        return folder
+
+    def pick(self, name: str) -> Model | None:
+        return self.by_name.get(name)
+
+    @rule(which=opened, name=names, content=contents, alias=st.none() | labels, tag=st.none() | labels)
+    def add(self, which: int, name: str, content: int, alias: str | None, tag: str | None) -> None:
+        model = self.by_name.get(name)
+        done = self.open[which].add(
+            self.write(CONTENTS[content]), name=name, type="t",
+            aliases=[alias] if alias else [], tags=[tag] if tag else [], metadata={"c": content},
+        )  # fmt: skip
+        if model is None:
+            model = Model(name, cells={("name",): name})
+            self.models.append(model)
+            self.by_name[name] = model
+        same = [number for number in model.live() if model.contents[number] == content]
+        number = done.version.number
+        assert done.created == (not same)
+        assert number in (same or [len(model.contents)])
+        pairs: list[tuple[Cell, Any]] = [(("meta", number, "c"), content)]
+        if not same:
+            model.contents.append(content)
+            model.cells.update({("meta", number, "c"): content} | ({("tag", number, tag): True} if tag else {}))
+            pairs = [(("removed", number), False)]
+        elif tag:
+            pairs.append((("tag", number, tag), True))
+        if alias:
+            pairs.append((("alias", alias), number))
+        model.set(*pairs)
+        self.current = model
+
+    def version(self, model: Model, pick: int) -> int:
+        return pick % len(model.contents)
+
+    @rule(which=opened, name=names, alias=labels, pick=picks)
+    def alias(self, which: int, name: str, alias: str, pick: int) -> None:
+        model = self.pick(name)
+        if model is None:
+            with pytest.raises(NotFoundError):
+                self.open[which].alias(alias, f"{name}:v0")
+            return
+        number = self.version(model, pick)
+        if model.cells["removed", number]:
+            with pytest.raises(NotFoundError):
+                self.open[which].alias(alias, f"{name}:v{number}")
+            return
+        self.open[which].alias(alias, f"{name}:v{number}")
+        model.set((("alias", alias), number))
+
+    @rule(which=opened, name=names, alias=labels)
+    def delete_alias(self, which: int, name: str, alias: str) -> None:
+        model = self.pick(name)
+        if model is None or model.cells.get(("alias", alias)) is None:
+            with pytest.raises(NotFoundError):
+                self.open[which].delete_alias(f"{name}:{alias}")
+            return
+        self.open[which].delete_alias(f"{name}:{alias}")
+        model.set((("alias", alias), None))
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, name=names, pick=picks, value=st.none() | labels, kind=st.sampled_from(["tag", "note", "meta"]))
+    def label(self, which: int, name: str, pick: int, value: str | None, kind: str) -> None:
+        model = self.by_name.get(name, self.models[0])
+        number = self.version(model, pick)
+        revision = f"{model.name}:v{number}"
+        if model.cells["removed", number]:
+            with pytest.raises(NotFoundError):
+                self.open[which].note(revision, value)
+        elif kind == "note":
+            self.open[which].note(revision, value)
+            model.set((("note", number), value))
+        elif kind == "tag":
+            has = model.keys("tag", number)
+            if value is None and not has:
+                return
+            tag = value or min(has)
+            self.open[which].tag(revision, *([tag] if value else []), remove=[] if value else [tag])
+            model.set((("tag", number, tag), True if value else None))
+        else:
+            has = model.keys("meta", number)
+            if value is None and not has:
+                return
+            key = value or min(has)
+            self.open[which].meta(revision, {key: pick} if value else {}, remove=[] if value else [key])
+            model.set((("meta", number, key), pick if value else None))
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, name=names, pick=picks, force=st.booleans())
+    def remove(self, which: int, name: str, pick: int, force: bool) -> None:
+        model = self.by_name.get(name, self.models[0])
+        number = self.version(model, pick)
+        borne = [alias for alias, to in model.aliases().items() if to == number]
+        if model.cells["removed", number] or (borne and not force):
+            with pytest.raises(MlverError, match="was removed|bears the alias"):
+                self.open[which].remove(f"{model.name}:v{number}", force=force)
+            return
+        done = self.open[which].remove(f"{model.name}:v{number}", force=force)
+        assert set(done.dropped_aliases) == {f"{model.name}:{alias}" for alias in borne}
+        model.set(*[(("alias", alias), None) for alias in borne], (("removed", number), True))
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, name=names, pick=picks)
+    def restore(self, which: int, name: str, pick: int) -> None:
+        model = self.by_name.get(name, self.models[0])
+        gone = sorted(set(range(len(model.contents))) - set(model.live()))
+        number = gone[pick % len(gone)] if gone else 0
+        if not gone:
+            with pytest.raises(NotFoundError, match="is not removed"):
+                self.open[which].restore(f"{model.name}:v{number}")
+            return
+        self.open[which].restore(f"{model.name}:v{number}")
+        model.set((("removed", number), False))
+
+    @rule(which=opened, old=names, new=names)
+    def rename(self, which: int, old: str, new: str) -> None:
+        model, owner = self.by_name.get(old), self.by_name.get(new)
+        if model is None or owner not in (None, model):
+            with pytest.raises((NotFoundError, UsageError)):
+                self.open[which].rename(old, new)
+            return
+        self.open[which].rename(old, new)
+        self.by_name[new] = model
+        model.set((("name",), new))
+
+    @rule(which=opened, name=names)
+    def switch(self, which: int, name: str) -> None:
+        model = self.by_name.get(name)
+        if model is None:
+            with pytest.raises(NotFoundError):
+                self.open[which].switch(name)
+            return
+        self.open[which].switch(name)
+        self.current = model
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, name=names, pick=picks)
+    def undo(self, which: int, name: str, pick: int) -> None:
+        model = self.by_name.get(name, self.models[0])
+        repository = self.open[which]
+        number = pick % len(model.events)
+        entry = list(reversed(repository.reflog(model.name)))[1 + number]
+        if model.is_undone(number) or not model.may_undo(number):
+            with pytest.raises(MlverError) as caught:
+                repository.undo(model.name, entry.id)
+            assert isinstance(caught.value, ConflictError) or model.is_undone(number)
+            return
+        assert repository.undo(model.name, entry.id).event == entry.event
+        model.undo(number)
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, name=names)
+    def undo_newest(self, which: int, name: str) -> None:
+        model = self.by_name.get(name, self.models[0])
+        open_events = [n for n in range(len(model.events)) if n not in model.undoes and not model.is_undone(n)]
+        if not open_events:
+            with pytest.raises(NotFoundError, match="nothing to undo"):
+                self.open[which].undo(model.name)
+        elif not model.may_undo(open_events[-1]):
+            with pytest.raises(ConflictError):
+                self.open[which].undo(model.name)
+        else:
+            self.open[which].undo(model.name)
+            model.undo(open_events[-1])
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, name=names, pick=picks)
+    def pull(self, which: int, name: str, pick: int) -> None:
+        model = self.by_name.get(name, self.models[0])
+        if not model.live():
+            return
+        number = model.live()[pick % len(model.live())]
+        with tempfile.TemporaryDirectory(dir=self.home) as place:
+            out = Path(place) / "out"
+            self.open[which].pull(f"{name if name in self.by_name else model.name}:v{number}", out)
+            assert read_tree(out) == CONTENTS[model.contents[number]]
+
+    @rule(which=opened)
+    def reopen(self, which: int) -> None:
+        self.open[which].close()
+        self.open[which] = Repository.open(self.home)
+
+    @rule()
+    def lose_index(self) -> None:
+        (self.home / ".mlver" / "index.sqlite").unlink(missing_ok=True)
+
+    @rule(keep=st.integers(0, 1 << 15), junk=st.binary(min_size=1, max_size=40))
+    def spoil_index(self, keep: int, junk: bytes) -> None:
+        index = self.home / ".mlver" / "index.sqlite"
+        if index.exists():
+            good = index.read_bytes()
+            page = keep // 4096 * 4096
+            index.write_bytes(good[:page] + (junk * 4096)[: len(good) - page])
+
+    @rule(which=opened)
+    def lose_packs_and_mend(self, which: int) -> None:
+        """Lose all bytes, and add everything again: nothing else changes."""
+        shutil.rmtree(self.home / ".mlver" / "packs", ignore_errors=True)
+        used = {content for model in self.models for content in model.contents}
+        assert self.open[which].verify().ok == (not used)
+        for content in sorted(used):
+            model = next(model for model in self.models if content in model.contents)
+            self.add(which, model.name, content, None, None)
+        assert self.open[1 - which].verify().ok
+
+    @invariant()
+    def says_what_the_model_says(self) -> None:
+        for repository in self.open:
+            assert {artifact.name for artifact in repository.artifacts()} == {model.name for model in self.models}
+            for model in self.models:
+                self._compare(repository, model)
+            if self.current is not None and self.current.live():
+                assert repository.resolve("latest").artifact == self.current.name
+
+    def _compare(self, repository: Repository, model: Model) -> None:
+        latest = max(model.live(), default=None)
+        found = repository.log(model.name, removed=True)
+        assert [version.number for version in found] == list(reversed(range(len(model.contents))))
+        for version in found:
+            number = version.number
+            named = sorted(alias for alias, to in model.aliases().items() if to == number)
+            assert version.aliases == (("latest",) if number == latest else ()) + tuple(named)
+            assert version.removed == model.cells["removed", number]
+            assert not (version.removed and version.aliases)
+            assert set(version.tags) == model.keys("tag", number).keys()
+            assert version.note == model.cells.get(("note", number))
+            assert version.metadata == model.keys("meta", number)
+        told = list(reversed(repository.reflog(model.name)))[1:]
+        assert [entry.undone for entry in told] == [model.is_undone(number) for number in range(len(model.events))]
+
+
+def test_repository_does_what_the_model_says() -> None:
+    run_state_machine_as_test(
+        RepositoryMachine,
+        settings=settings(
+            max_examples=MAX, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
