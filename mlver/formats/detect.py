@@ -46,11 +46,14 @@ def looks_like_weights(head: bytes, name: str) -> bool:
     Whoever compares the weights of two versions must then compare this file by its bytes.
 
     Args:
-        head: The first bytes of the file, 16 or more.
+        head: The first bytes of the file, 16 or more; 256 tell zip files too.
         name: Its name or path.
     """
     magics = (NPY_MAGIC, _HDF5_MAGIC, _GGUF_MAGIC, _LEGACY_TORCH_MAGIC)
-    return name.lower().endswith(WEIGHT_SUFFIXES) or head.startswith(magics) or looks_like_safetensors(head)
+    if name.lower().endswith(WEIGHT_SUFFIXES) or head.startswith(magics) or looks_like_safetensors(head):
+        return True
+    # The name of a zip file's first member follows its first header.
+    return head.startswith(ZIP_MAGIC) and any(mark in head[30:] for mark in (b"/data.pkl", b".npy"))
 
 
 def looks_like_safetensors(head: bytes) -> bool:

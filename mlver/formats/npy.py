@@ -10,7 +10,7 @@ import re
 from mlver.formats.dtypes import BITS_BY_DTYPE, element_count
 from mlver.formats.layout import ByteSource, FormatError, Layout, Tensor, checked_layout, read_exactly, sorted_tensors
 from mlver.formats.strides import memory_order
-from mlver.formats.zip_directory import Member, check_disjoint, locate
+from mlver.formats.zip_directory import Member, locate
 
 LONE_ARRAY_NAME = "arr_0"
 """The name of the array in a .npy file: the one `numpy.savez` gives to an unnamed array."""
@@ -60,7 +60,6 @@ def parse_npz(source: ByteSource, members: dict[str, Member]) -> Layout:
     """
     arrays = [member for member in members.values() if member.name.endswith(".npy")]
     located = [(member, locate(source, member)) for member in arrays]
-    check_disjoint(located)
     tensors: list[Tensor] = []
     for member, start in located:
         try:

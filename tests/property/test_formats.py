@@ -76,13 +76,13 @@ def test_the_files_that_are_damaged_are_valid() -> None:
     assert [layout.format for raw in valid_files() if (layout := parsed(raw))] == ["safetensors", "torch", "npy", "npz"]
 
 
-@settings(max_examples=600)
+@settings(max_examples=600, deadline=None)
 @given(damaged_files())
 def test_damaged_files(raw: bytes) -> None:
     parsed(raw)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from([b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"\x20" + bytes(7) + b"{"]),
     st.binary(max_size=300),
@@ -106,7 +106,7 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.dictionaries(NAMES | st.just("__metadata__"), ENTRIES | JSON, max_size=4), st.binary(max_size=40))
 def test_random_safetensors_headers(header: dict[str, object], data: bytes) -> None:
     parsed(safetensors_file(header, data))
@@ -142,13 +142,14 @@ OPCODES = st.one_of(
 )
 
 
-@settings(max_examples=600)
+@settings(max_examples=600, deadline=None)
 @given(st.lists(OPCODES, max_size=40))
 @example([b"}", b"q\x00", b"h\x00", b"b"])
 def test_random_pickles(opcodes: list[bytes]) -> None:
     parsed(TorchFile(pickle_bytes=b"".join(opcodes) + b".", storages=[Storage("0", bytes(16))]).to_bytes())
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.lists(st.integers(0, 3), max_size=3), st.lists(st.integers(0, 5), max_size=3)),
@@ -167,6 +168,7 @@ def test_any_views_of_one_storage(described: list[tuple[int, list[int], list[int
     assert named == {str(index): tensor.shape for index, tensor in enumerate(tensors)}
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, st.lists(st.integers(0, 4), max_size=3), max_size=8))
 def test_every_tensor_of_a_safetensors_file_is_found(shapes: dict[str, list[int]]) -> None:
     header, at = {}, 0
@@ -181,6 +183,7 @@ def test_every_tensor_of_a_safetensors_file_is_found(shapes: dict[str, list[int]
     assert all(len(name) <= MAX_NAME_CHARACTERS for name in shapes)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 3 * MIB)), max_size=6), st.integers(0, 100))
 def test_a_plan_and_its_cuts_are_the_whole_file(parts: list[tuple[int, int]], rest: int) -> None:
     tensors: list[Tensor] = []

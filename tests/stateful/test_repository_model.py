@@ -17,7 +17,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from mlver.errors import ConflictError, MlverError, NotFoundError, UsageError
 from mlver.repository import Repository
@@ -36,8 +43,6 @@ CONTENTS: list[Content] = [
     {"w": b"two", "hollow/": None},
     {"v": b"one", "w": b"two" * 120_000},
 ]
-import os
-MAX=int(os.environ.get('MAX','20'))
 NAMES = ["net", "data", "web"]
 
 opened = st.integers(0, 1)
@@ -96,7 +101,9 @@ class Model:
         return not any(after["removed", to] for to in named)
 
     def undo(self, number: int) -> None:
-        back = [(cell, new, True if old is None and cell[0] == "removed" else old) for cell, old, new in self.events[number]]
+        back = [
+            (cell, new, True if old is None and cell[0] == "removed" else old) for cell, old, new in self.events[number]
+        ]
         self.do(back, undoes=number)
 
 
@@ -373,6 +380,6 @@ def test_repository_does_what_the_model_says() -> None:
     run_state_machine_as_test(
         RepositoryMachine,
         settings=settings(
-            max_examples=MAX, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -89,7 +89,10 @@ class Meddler:
     """
 
     def __init__(
-        self, at_start: Callable[[], object] | None = None, at_advance: Callable[[], object] | None = None, times: int = 1
+        self,
+        at_start: Callable[[], object] | None = None,
+        at_advance: Callable[[], object] | None = None,
+        times: int = 1,
     ) -> None:
         self._at_start = at_start
         self._at_advance = at_advance

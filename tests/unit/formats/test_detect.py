@@ -56,10 +56,16 @@ def test_names_of_weight_files(name: str) -> None:
         b"\x89HDF\r\n\x1a\n",
         b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
         safetensors_file({"w": 1}),
+        stored_zip({"model/data.pkl": b"broken"}),
+        stored_zip({"w.npy": b"broken"}),
     ],
 )
 def test_heads_of_weight_files(head: bytes) -> None:
     assert looks_like_weights(head, "unknown")
+
+
+def test_a_zip_file_of_something_else_is_not_taken_for_weights() -> None:
+    assert not looks_like_weights(stored_zip({"word/document.xml": b"<xml/>"}), "letter.docx")
 
 
 @pytest.mark.parametrize("name", ["readme.md", "config.json", "pt", "x.py"])

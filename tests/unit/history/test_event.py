@@ -156,7 +156,7 @@ def test_well_signed_nonsense_is_refused(hostile: object) -> None:
 )
 def test_only_canonical_json_is_an_event(before: bytes, after: bytes) -> None:
     line = canonical_json(document())
-    assert decode_event(signed(line), 3, "e")
+    assert decode_event(signed(line), 3, "e").number == 3
     with pytest.raises(IntegrityError, match="Event e"):
         decode_event(signed(line.replace(before, after)), 3, "e")
 

@@ -73,7 +73,8 @@ def test_many_writers_get_each_number_once(storage: MemoryStorage) -> None:
     gate = threading.Barrier(8)
 
     def write(writer: int) -> list[int]:
-        log, won = EventLog(storage, FOLDER), []
+        log = EventLog(storage, FOLDER)
+        won: list[int] = []
         gate.wait()
         number = 0
         while len(won) < 10:
@@ -162,9 +163,7 @@ def test_missing_event_is_never_the_end_of_the_log(storage: MemoryStorage, log: 
 
 
 @pytest.mark.parametrize("start", [5, 6, 7])
-def test_missing_event_is_found_by_a_reader_that_catches_up(
-    storage: MemoryStorage, log: EventLog, start: int
-) -> None:
+def test_missing_event_is_found_by_a_reader_that_catches_up(storage: MemoryStorage, log: EventLog, start: int) -> None:
     fill(log, 10)
     storage.delete(name(7))
     with pytest.raises(IntegrityError, match=r"000000000007.* missing"):

@@ -88,7 +88,9 @@ def test_missing_manifest_is_damage(manifest: Manifest) -> None:
         read_manifest(MemoryStorage(), manifest_id(b""))
 
 
-@pytest.mark.parametrize("identity", ["", "blake3:", "blake3:" + "0" * 63, "0" * 64, "blake3:" + "G" * 64, "blake3:../x"])
+@pytest.mark.parametrize(
+    "identity", ["", "blake3:", "blake3:" + "0" * 63, "0" * 64, "blake3:" + "G" * 64, "blake3:../x"]
+)
 def test_malformed_id_never_becomes_a_name(identity: str) -> None:
     with pytest.raises(IntegrityError, match="is not a manifest id"):
         read_manifest(MemoryStorage(), ManifestId(identity))

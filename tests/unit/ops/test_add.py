@@ -89,7 +89,9 @@ def test_numbers_are_not_used_again_after_removal(repository: Repository, model:
     assert repository.add(model).version.number == 3
 
 
-def test_name_comes_from_where_the_content_was_added_before(repository: Repository, tmp_path: Path, model: Path) -> None:
+def test_name_comes_from_where_the_content_was_added_before(
+    repository: Repository, tmp_path: Path, model: Path
+) -> None:
     repository.add(model, name="net", type="model")
     other = write_tree(tmp_path / "data", {"x": b"1"})
     repository.add(other, name="data", type="dataset")
@@ -126,7 +128,7 @@ def test_type_is_needed_once_and_never_changes(repository: Repository, model: Pa
 @pytest.mark.parametrize("name", ["NET", "Net"])
 def test_names_that_only_case_tells_apart_are_refused(repository: Repository, model: Path, name: str) -> None:
     repository.add(model, name="net", type="model")
-    with pytest.raises(UsageError, match="cannot be told from 'net'|'net'"):
+    with pytest.raises(UsageError, match="'net'"):
         repository.add(model, name=name, type="model")
 
 
@@ -149,7 +151,7 @@ def test_bad_requests_are_refused_before_anything_is_written(repository: Reposit
         {"metadata": {"k": "\ud800"}}, {"metadata": {"\ud800": 1}}, {"message": "\udce9"},
     ):  # fmt: skip
         with pytest.raises(UsageError):
-            repository.add(model, **bad)  # type: ignore[arg-type]
+            repository.add(model, **bad)
         assert read_tree(repository.path) == before, bad
     assert repository.add(model).version.number == 1
 

@@ -132,9 +132,9 @@ def test_many_processes_adding_at_once_get_each_number_once(repository: Reposito
         for number, version in enumerate(out.split()):
             assert given.setdefault(int(version), f"{me}.{number}") == f"{me}.{number}"
     assert sorted(given) == list(range(processes * count))
-    for version in repository.log("net"):
-        assert repository.open(version.name, "w").read().decode() == given[version.number]
-        assert version.tags == ("t" + given[version.number][0],)
+    for record in repository.log("net"):
+        assert repository.open(record.name, "w").read().decode() == given[record.number]
+        assert record.tags == ("t" + given[record.number][0],)
     for me in range(processes):
         last = max(number for number, content in given.items() if content.startswith(f"{me}."))
         assert repository.resolve(f"net:p{me}").number == last

@@ -166,7 +166,7 @@ def test_names_that_were_used_are_not_given_to_others(net: Repository, model: Pa
     for taken in ("other", "OTHER"):
         with pytest.raises(UsageError, match="'other'"):
             net.rename("web", taken)
-    with pytest.raises(UsageError, match="'[Nn]et'"):
+    with pytest.raises(UsageError, match=r"'[Nn]et'"):
         net.rename("other", "Net")
     for bad in ("latest", "v1", "a/b", ""):
         with pytest.raises(UsageError):

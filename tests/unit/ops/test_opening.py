@@ -117,7 +117,11 @@ def answers(repository: Repository) -> list[Any]:
     told: list[Any] = [repository.verify().ok, repository.usage()]
     told[1] = (told[1].total, told[1].pack_bytes, told[1].unused_bytes)
     for artifact in repository.artifacts():
-        told += [artifact._replace(key=0), repository.log(artifact.name, removed=True), repository.reflog(artifact.name)]
+        told += [
+            artifact._replace(key=0),
+            repository.log(artifact.name, removed=True),
+            repository.reflog(artifact.name),
+        ]
     return [*told, repository.resolve("set:latest").name, repository.resolve("data").name]
 
 

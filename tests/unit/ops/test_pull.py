@@ -151,7 +151,9 @@ def test_link_or_file_on_the_way_is_never_followed_or_replaced(
     if obstacle == "file":
         (out / "sub").write_bytes(b"a file")
     else:
-        target = {"link": elsewhere, "link to inside": out / "inside", "dangling link": "nowhere"}[obstacle]
+        target: Path | str = {"link": elsewhere, "link to inside": out / "inside", "dangling link": Path("nowhere")}[
+            obstacle
+        ]
         (out / "sub").symlink_to(target)
     before = sorted(os.listdir(out))
     with pytest.raises(MlverError, match=r"Cannot write .*out/sub"):

@@ -162,7 +162,9 @@ def test_unreadable_files_and_folders_are_refused_by_name(tmp_path: Path) -> Non
     assert out[2:] == ["added", "1 True"]
 
 
-@pytest.mark.parametrize("name", ["a:b", "NUL", "con.txt", "a\\b", "a\nb", "x.", "x ", 'q"', os.fsdecode(b"\xff"), "\x1b[2J"])
+@pytest.mark.parametrize(
+    "name", ["a:b", "NUL", "con.txt", "a\\b", "a\nb", "x.", "x ", 'q"', os.fsdecode(b"\xff"), "\x1b[2J"]
+)
 def test_names_that_would_not_survive_windows_are_refused_by_name(
     repository: Repository, tmp_path: Path, name: str
 ) -> None:
@@ -230,7 +232,7 @@ def test_deepest_folders_come_back(repository: Repository, tmp_path: Path) -> No
     ],
 )
 def test_patterns_are_those_of_gitignore(tmp_path: Path, patterns: list[str], left: list[str]) -> None:
-    files = {path: b"" for path in ("a.pt", "b.txt", "logs/x", "sub/a.pt", "sub/logs")}
+    files = dict.fromkeys(("a.pt", "b.txt", "logs/x", "sub/a.pt", "sub/logs"), b"")
     folder = write_tree(tmp_path / "m", files)
     assert paths(folder, patterns) == left
     (folder / ".mlverignore").write_text("\n".join(patterns))

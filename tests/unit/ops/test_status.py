@@ -83,7 +83,7 @@ def test_repository_that_was_moved(repository: Repository, folder: Path, tmp_pat
 
 def test_place_that_nothing_is_known_of(repository: Repository, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    with pytest.raises(NotFoundError, match="not known which version .*other came from"):
+    with pytest.raises(NotFoundError, match=r"not known which version .*other came from"):
         repository.status(tmp_path / "other")
     shutil.rmtree(folder)
     with pytest.raises(NotFoundError, match="model does not exist"):

@@ -297,6 +297,7 @@ def test_only_the_chunks_of_the_tensor_are_read(repository: Repository, tmp_path
     repository.add(write_tree(tmp_path / "a", {"m.safetensors": as_safetensors(named)}), name="net", type="t")
     repository.tensor("net", "w3")  # numpy is imported now
     assert (2 << 20) * 0.9 < bytes_read(lambda: repository.tensor("net", "w3")) < 4 << 20
+
     def one_kilobyte() -> None:
         with repository.open("net", "m.safetensors") as file:
             file.seek(-(5 << 20), 2)
