@@ -21,7 +21,8 @@ MAX_PATH_BYTES = 4096
 MAX_PATH_PARTS = 256
 """Folders within folders: whatever walks or removes a tree must not run out of stack."""
 
-_ARTIFACT = re.compile(r"[a-zA-Z0-9_\-.]+")
+_REPOSITORY_FOLDER = ".mlver"
+_ARTIFACT = re.compile(r"[a-zA-Z0-9_.][a-zA-Z0-9_\-.]*")
 _VERSION = re.compile(r"v(0|[1-9][0-9]{0,17})")
 _VERSION_LIKE = re.compile(r"[vV][0-9]+")
 _WINDOWS_DEVICES = frozenset(
@@ -47,7 +48,7 @@ def check_artifact_name(name: str) -> str:
     if not _ARTIFACT.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
         raise UsageError(
             f"Artifact name {name!r} is not allowed.",
-            f"Use 1 to {MAX_NAME_LENGTH} letters, digits, '_', '-' or '.'.",
+            f"Use 1 to {MAX_NAME_LENGTH} letters, digits, '_', '-' or '.', not '-' first.",
         )
     if name == LATEST or _VERSION_LIKE.fullmatch(name):
         raise UsageError(
@@ -94,7 +95,7 @@ def check_artifact_type(artifact_type: str) -> str:
     if not _ARTIFACT.fullmatch(artifact_type) or len(artifact_type) > MAX_NAME_LENGTH:
         raise UsageError(
             f"Type {artifact_type!r} is not allowed.",
-            f"Use 1 to {MAX_NAME_LENGTH} letters, digits, '_', '-' or '.'.",
+            f"Use 1 to {MAX_NAME_LENGTH} letters, digits, '_', '-' or '.', not '-' first.",
         )
     return artifact_type
 
@@ -178,6 +179,9 @@ def _component_problem(component: str) -> str | None:
 
 
 def _windows_problem(component: str) -> str | None:
+    seen = "".join(char for char in fold(component) if unicodedata.category(char) != "Cf")
+    if seen.rstrip(". ") in (_REPOSITORY_FOLDER, "mlver~1"):
+        return f"has a part that some systems take for {_REPOSITORY_FOLDER}"
     if component[-1] in ". ":
         return "has a part that ends in a dot or a space, which Windows drops"
     if component.partition(".")[0].rstrip(" ").lower() in _WINDOWS_DEVICES:

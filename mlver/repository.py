@@ -248,7 +248,7 @@ class Repository:
         Raises:
             NotFoundError: There is no such version, or it is not removed.
         """
-        return self._run(lambda: removal.restore(self._opened, revision))
+        return self._run(lambda: removal.restore(self._opened, [revision])[0])
 
     def reflog(self, name: str | None = None, limit: int | None = None) -> list[undo.ReflogEntry]:
         """Return what happened to an artifact, newest first; None is the current artifact.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class CacheRenewedError(Exception):
-    """The cache turned out to be damaged and was replaced: the same command works now."""
+    """The cache failed, and nothing was written: the same command works with the cache in memory."""
 
 
 class Call(typer.Context):
@@ -58,11 +58,11 @@ class Call(typer.Context):
         from mlver.ops.opening import open_repository
         from mlver.store.sqlite import CacheDamaged
 
-        repository = open_repository(repository_root())
+        repository = open_repository(repository_root(), cache_in_memory=bool(self.obj))
         try:
             yield repository
         except CacheDamaged as damage:
-            repository.reopen(damage)
+            repository.reopen(damage)  # so that the next command finds a good one
             raise CacheRenewedError from damage
         finally:
             for notice in repository.notices:

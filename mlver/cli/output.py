@@ -11,10 +11,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import Enum
+from shutil import get_terminal_size
 from typing import Any, BinaryIO, TextIO, TypeVar
 
 from mlver.cli.style import Piece, Styled, colourise, paint
-from mlver.cli.tables import Column, Row, fitted_text, plain_lines
+from mlver.cli.tables import Column, Row, fitted_text, is_too_wide, plain_lines
 from mlver.cli.terminal import Terminal
 from mlver.cli.text import escape, escape_block, width
 
@@ -112,11 +113,14 @@ class Output:
             self.line(Styled(name, "muted"), " " * (wide - width(name) + 2), value)
 
     def table(self, columns: Sequence[Column], rows: Iterable[Row]) -> None:
-        """Write a table: fitted to a terminal, else aligned, whole and without borders. No rows, no table."""
+        """Write a table: fitted to a terminal, else aligned, whole and without borders. No rows, no table.
+
+        On a terminal that is too narrow for it, it is written whole too: broken lines are better than lost letters.
+        """
         rows = list(rows)
         if not rows:
             return
-        if self.terminal.interactive:
+        if self.terminal.interactive and not is_too_wide(columns, rows, get_terminal_size().columns):
             self._write(fitted_text(columns, rows, colour=self.terminal.colour))
         else:
             self._write("".join(f"{line}\n" for line in plain_lines(columns, rows)))

@@ -9,6 +9,8 @@ from mlver.cli.style import Piece, paint, plain
 from mlver.cli.text import width
 
 _GAP = "  "
+_WORD = 14
+"""Words up to this width are not broken to make a column narrower."""
 
 Row = Sequence[Piece]
 
@@ -41,6 +43,22 @@ def _pad(text: str, wide: int, align: str) -> str:
     return blanks + text if align == "right" else text + blanks
 
 
+def _least_widths(columns: Sequence[Column], rows: Sequence[Row]) -> list[int]:
+    """Return how narrow each column may get: an elastic one is wrapped between words, not within short ones."""
+    least = []
+    for position, column in enumerate(columns):
+        texts = [column.title, *(plain(row[position]) for row in rows)]
+        words = (word for text in texts for word in (text.split() if column.elastic else [text]))
+        wide = max((width(word) for word in words), default=0)
+        least.append(min(wide, _WORD) if column.elastic else wide)
+    return least
+
+
+def is_too_wide(columns: Sequence[Column], rows: Sequence[Row], terminal_width: int) -> bool:
+    """Tell whether a table cannot be made to fit a terminal of so many columns."""
+    return sum(_least_widths(columns, rows)) + len(_GAP) * (len(columns) - 1) > terminal_width
+
+
 def fitted_text(columns: Sequence[Column], rows: Sequence[Row], *, colour: bool) -> str:
     """Return a table that fits the terminal.
 
@@ -51,8 +69,10 @@ def fitted_text(columns: Sequence[Column], rows: Sequence[Row], *, colour: bool)
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold" if colour else "")
-    for column in columns:
-        table.add_column(Text(column.title), justify=column.align, no_wrap=not column.elastic, overflow="fold")
+    for column, wide in zip(columns, _least_widths(columns, rows), strict=True):
+        table.add_column(
+            Text(column.title), justify=column.align, no_wrap=not column.elastic, overflow="fold", min_width=wide
+        )
     for row in rows:
         table.add_row(*(Text.from_ansi(paint(piece, colour=colour)) for piece in row))
     system: Literal["standard"] | None = "standard" if colour else None

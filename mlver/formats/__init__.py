@@ -13,7 +13,7 @@ from mlver.formats.cut import (
     cut_tensor,
     plan,
 )
-from mlver.formats.detect import looks_like_weights, parse
+from mlver.formats.detect import diagnose, looks_like_weights, parse
 from mlver.formats.layout import ByteSource, Layout, Tensor, View
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "View",
     "cut_bytes",
     "cut_tensor",
+    "diagnose",
     "looks_like_weights",
     "parse",
     "plan",

@@ -28,16 +28,25 @@ def parse(source: ByteSource) -> Layout | None:
     Raises:
         OSError: The file cannot be read.
     """
+    return diagnose(source)[0]
+
+
+def diagnose(source: ByteSource) -> tuple[Layout | None, str | None]:
+    """Return what `parse` does, and why a file that starts as a weight file turned out not to be one.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
     parser = _parser_for(source.read(0, HEAD_BYTES))
     if parser is None:
-        return None
+        return None, None
     try:
-        return parser(source)
+        return parser(source), None
     except FormatError as error:
         import logging  # costs start-up time, and is needed on bad days only
 
         logging.getLogger("mlver.formats").debug("Taken as plain bytes: %s.", error)
-        return None
+        return None, str(error)
 
 
 def looks_like_weights(head: bytes, name: str) -> bool:

@@ -130,7 +130,11 @@ class Manifest:
         for entry in self.files:
             if entry.path == path:
                 return entry
-        raise NotFoundError(f"There is no file {path!r} in this version.")
+        from difflib import get_close_matches
+
+        close = get_close_matches(path, [entry.path for entry in self.files], n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else None
+        raise NotFoundError(f"There is no file {path!r} in this version.", hint)
 
 
 def build_manifest(files: Iterable[tuple[FileEntry, Sequence[TensorEntry]]], folders: Iterable[str]) -> Manifest:

@@ -18,10 +18,10 @@ from mlver.errors import NotFoundError, UsageError
 from mlver.history.index import VersionIndex
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.ids import ID_PREFIX, is_hex
-from mlver.names import parse_version
+from mlver.names import LATEST, parse_version
 
 MIN_ID_DIGITS = 4
-_STEPS = re.compile(r"(?P<base>.*)~(?P<steps>[0-9]{0,9})", re.DOTALL)
+_STEPS = re.compile(r"(?P<base>.*)~(?P<steps>[0-9]{0,18})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,8 @@ def _split_steps(text: str) -> tuple[str, int]:
         if "~" in text:
             raise UsageError(f"{text!r} is no revision: '~' must be followed by a number.")
         return text, 0
+    if "~" in match["base"]:
+        raise UsageError(f"{text!r} is no revision: it has more than one '~'.", "Write best~2 to go back two versions.")
     return match["base"], int(match["steps"] or 1)
 
 
@@ -92,6 +94,8 @@ def _resolve_base(index: VersionIndex, base: str, current: str | None) -> Resolv
     for separator in ":@":
         name, found, selector = base.partition(separator)
         if found:
+            if not name or not selector:
+                raise UsageError(f"{base!r} is no revision.", "Write it like NAME:v4 or NAME:best.")
             artifact, notice = resolve_artifact(index, name)
             return Resolved(artifact, _select(index, artifact, selector), notice)
     return _bare(index, base, current)
@@ -104,13 +108,19 @@ def _bare(index: VersionIndex, word: str, current: str | None) -> Resolved:
     named = index.artifact(word) or index.renamed_artifact(word)
     if named is not None:
         named, notice = resolve_artifact(index, word)
-        return Resolved(named, _select(index, named, "latest"), notice)
+        return Resolved(named, _select(index, named, LATEST), notice)
     if len(word) >= MIN_ID_DIGITS and is_hex(word):
         return _by_id(index, word, word)
     if artifact is None:
         hint = "No artifact is current: name one, as in NAME:v4." if not index.artifact(word) else None
         raise NotFoundError(f"There is no version {word!r}.", _artifact_hint(index, word) or hint)
-    raise _no_such_version(index, artifact, word)
+    if parse_version(word) is not None:
+        raise _no_such_version(index, artifact, word)
+    known = [*index.aliases(artifact), *(found.name for found in index.artifacts())]
+    raise NotFoundError(
+        f"There is no version, alias of {artifact.name!r}, or artifact {word!r}.",
+        _nearest(word, known) or f"See: mlver log {artifact.name}",
+    )
 
 
 def _select(index: VersionIndex, artifact: ArtifactRecord, selector: str) -> VersionRecord:
@@ -118,6 +128,8 @@ def _select(index: VersionIndex, artifact: ArtifactRecord, selector: str) -> Ver
     if number is None:
         number = index.alias(artifact, selector)
     version = index.version(artifact, number) if number is not None else None
+    if selector == LATEST and version is None:
+        raise NotFoundError(f"Artifact {artifact.name!r} has no version.", "Record one with: mlver add PATH")
     if version is None:
         raise _no_such_version(index, artifact, selector)
     if version.removed:

@@ -64,6 +64,7 @@ class AddResult:
         new_bytes: Raw bytes that the store did not have.
         stored_bytes: What they take in packs.
         moved_aliases: Aliases that moved or are new.
+        updated: What was said anew of a version that had the content already, such as `metric val_acc`.
         weights_identical_to: Another version with the same weights in other bytes, as `NAME:vN`.
         warnings: What a person should know.
     """
@@ -73,6 +74,7 @@ class AddResult:
     new_bytes: int
     stored_bytes: int
     moved_aliases: tuple[str, ...]
+    updated: tuple[str, ...]
     weights_identical_to: str | None
     warnings: tuple[str, ...]
 
@@ -101,13 +103,15 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
     version = repository.index.version(artifact, publication.number)
     assert version is not None
     if len(request.paths) == 1:
-        write_origin(repository, request.paths[0], Origin(artifact.name, version.number, version.id))
+        origin = Origin(artifact.name, version.number, version.id, tuple(request.exclude))
+        write_origin(repository, request.paths[0], origin)
     return AddResult(
         version=version,
         created=publication.created,
         new_bytes=content.new_bytes,
         stored_bytes=content.stored_bytes,
         moved_aliases=tuple(publication.moved),
+        updated=tuple(publication.updated),
         weights_identical_to=publication.weights_identical_to,
         warnings=(*found.warnings, *_warnings(request, content, publication)),
     )
@@ -126,6 +130,7 @@ class _Publication:
         self.number = -1
         self.created = False
         self.moved: list[str] = []
+        self.updated: list[str] = []
         self.weights_identical_to: str | None = None
 
     def decide(self) -> list[Action]:
@@ -171,6 +176,12 @@ class _Publication:
                 if key not in has or has[key] != value:
                     was = [has[key]] if key in has else []
                     actions.append(SetValue(version.number, field_name, key, [value], was))
+        kinds = {"metadata": "metadata", "metrics": "metric"}
+        self.updated = [
+            f"tag {action.tag}" if isinstance(action, SetTag) else f"{kinds[action.field]} {action.key}"
+            for action in actions
+            if isinstance(action, SetTag | SetValue)
+        ]
         return actions
 
     def _alias_moves(self) -> list[Action]:
@@ -266,7 +277,7 @@ def _artifact_name(repository: OpenRepository, request: AddRequest) -> str:
 
 
 def _warnings(request: AddRequest, content: StoredContent, publication: _Publication) -> list[str]:
-    warnings = [f"{unsafe}: loading it with pickle would run that code." for unsafe in content.unsafe]
+    warnings = list(content.warnings)
     if request.message and not publication.created:
         warnings.append("The message was not recorded, since no version was made; mlver note records one.")
     return warnings

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mlver.chunks import ChunkWriter
 from mlver.digests import blake3_hex
 from mlver.errors import IntegrityError
-from mlver.history.manifest import FileEntry, TensorEntry, build_manifest, read_manifest, write_manifest
+from mlver.history.manifest import FileEntry, Manifest, TensorEntry, build_manifest, read_manifest, write_manifest
 from mlver.ids import ManifestId
 from mlver.ops.entries import IngestedFile
 from mlver.ops.ingest import ingest
@@ -27,7 +27,7 @@ class StoredContent:
         id: The manifest.
         new_bytes: Raw bytes that the store did not have.
         stored_bytes: What they take in packs.
-        unsafe: Files whose pickle names more than weights need, with the names.
+        warnings: Files whose pickle names more than weights need, and broken weight files.
     """
 
     id: ManifestId
@@ -37,7 +37,7 @@ class StoredContent:
     weights: str | None
     new_bytes: int = 0
     stored_bytes: int = 0
-    unsafe: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def store_content(repository: OpenRepository, found: Scan, rehash: bool, progress: Progress) -> StoredContent:
@@ -76,10 +76,19 @@ def store_content(repository: OpenRepository, found: Scan, rehash: bool, progres
         manifest.weights,
         writer.new_bytes,
         writer.stored_bytes,
-        tuple(f"{file.path} names {', '.join(file.unsafe_globals)}" for file in manifest.files if file.unsafe_globals),
+        tuple(_warnings(manifest, read.values())),
     )
     _remember(repository, content.id, read, fingerprint)
     return content
+
+
+def _warnings(manifest: Manifest, read: Iterable[IngestedFile]) -> Iterator[str]:
+    for file in manifest.files:
+        if file.unsafe_globals:
+            yield f"{file.path} names {', '.join(file.unsafe_globals)}: loading it with pickle would run that code."
+    for broken in read:
+        if broken.problem is not None:
+            yield f"{broken.entry.path} is kept as plain bytes, since it is no sound weight file: {broken.problem}."
 
 
 def _fingerprint(found: Scan) -> bytes:

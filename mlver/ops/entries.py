@@ -23,6 +23,7 @@ class IngestedFile:
         read_at_ns: Unix time at which reading it began.
         entry: Its place in the manifest.
         tensors: Its tensors; their `file` is set when the manifest is built.
+        problem: Why no tensors were found in what looks like a weight file.
     """
 
     source: Source
@@ -30,6 +31,7 @@ class IngestedFile:
     read_at_ns: int
     entry: FileEntry
     tensors: tuple[TensorEntry, ...]
+    problem: str | None
 
 
 def describe(reading: Reading) -> IngestedFile:
@@ -46,7 +48,8 @@ def describe(reading: Reading) -> IngestedFile:
         format=_format(reading),
         unsafe_globals=layout.unsafe_globals if layout else (),
     )
-    return IngestedFile(source, reading.stamp, reading.read_at_ns, entry, tuple(tensors))
+    problem = reading.problem if entry.format == OPAQUE else None
+    return IngestedFile(source, reading.stamp, reading.read_at_ns, entry, tuple(tensors), problem)
 
 
 def _format(reading: Reading) -> str | None:

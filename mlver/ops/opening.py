@@ -90,7 +90,8 @@ class OpenRepository:
     def refresh_packs(self) -> None:
         """Catch up with packs that others wrote; damaged ones are noted, and their chunks count as absent."""
         refreshed = self.chunk_index.refresh(self.storage)
-        self.notices += refreshed.damaged
+        for damaged in refreshed.damaged:
+            self._notice(damaged)
         if refreshed.dropped:
             self.stat_cache.forget_all()
 
@@ -168,8 +169,12 @@ def find_repository(start: Path) -> Path:
     )
 
 
-def open_repository(root: Path) -> OpenRepository:
+def open_repository(root: Path, cache_in_memory: bool = False) -> OpenRepository:
     """Open the `.mlver` folder `root`.
+
+    Args:
+        root: The folder.
+        cache_in_memory: Leave `index.sqlite` alone, because it just failed.
 
     Raises:
         NotARepositoryError: It is none, or of a layout that is not known.
@@ -179,7 +184,7 @@ def open_repository(root: Path) -> OpenRepository:
         raise NotARepositoryError(f"{root} is not a folder.", "Make a repository with: mlver init")
     storage = LocalStorage(root)
     _check_format(storage, root)
-    return OpenRepository(root, storage, open_cache(root / INDEX_NAME, _SCHEMAS))
+    return OpenRepository(root, storage, open_cache(None if cache_in_memory else root / INDEX_NAME, _SCHEMAS))
 
 
 def _check_format(storage: LocalStorage, root: Path) -> None:
@@ -194,6 +199,6 @@ def _check_format(storage: LocalStorage, root: Path) -> None:
         raise NotARepositoryError(f"{root} cannot be opened: {error.message}") from error
     if text != FORMAT_TEXT:
         raise NotARepositoryError(
-            f"{root} has a layout that this mlver does not know: {text[:40]!r}.",
+            f"{root} has a layout that this mlver does not know: {text[:40].decode(errors='replace').strip()!r}.",
             "A newer mlver may have made it: upgrade.",
         )

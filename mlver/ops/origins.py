@@ -21,11 +21,12 @@ ORIGINS_FOLDER = "origins"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The version a folder or file came from."""
+    """The version a folder or file came from, and the patterns of files that were left out."""
 
     artifact: str
     version: int
     id: ManifestId
+    exclude: tuple[str, ...] = ()
 
 
 def write_origin(repository: OpenRepository, place: Path, origin: Origin) -> None:
@@ -36,11 +37,10 @@ def write_origin(repository: OpenRepository, place: Path, origin: Origin) -> Non
         "artifact": origin.artifact,
         "version": origin.version,
         "id": origin.id,
+        "exclude": list(origin.exclude),
     }
-    name = _name(path)
-    data = canonical_json(document)
     if read_origin(repository, place) != origin:
-        repository.storage.put(name, data)
+        repository.storage.put(_name(path), canonical_json(document))
 
 
 def read_origin(repository: OpenRepository, place: Path) -> Origin | None:
@@ -54,6 +54,7 @@ def read_origin(repository: OpenRepository, place: Path) -> Origin | None:
             str(document["artifact"]),
             int(document["version"]),
             ManifestId(str(document["id"])),
+            tuple(map(str, document.get("exclude", ()))),
         )
     except (NotFoundError, ValueError, LookupError, TypeError):
         return None

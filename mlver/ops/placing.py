@@ -162,4 +162,6 @@ def _sync_folder(folder: Path) -> None:
 
 def _cannot_write(path: Path, error: OSError) -> MlverError:
     reason = os.strerror(error.errno or 0)
-    return MlverError(f"Cannot write {path}: {reason}.", "A link or file on the way is never followed or replaced.")
+    obstacle = error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EEXIST)
+    hint = "A link or file on the way is never followed or replaced." if obstacle else None
+    return MlverError(f"Cannot write {path}: {reason}.", hint)

@@ -57,36 +57,42 @@ def remove(repository: OpenRepository, revisions: Sequence[str], force: bool = F
     return RemoveResult(tuple(removed), tuple(dropped))
 
 
-def restore(repository: OpenRepository, revision: str) -> VersionRecord:
-    """Bring a removed version back.
+def restore(repository: OpenRepository, revisions: Sequence[str]) -> list[VersionRecord]:
+    """Bring removed versions back; nothing is done unless all of them can be.
 
     Args:
         repository: The repository.
-        revision: `NAME:vN`, or `vN` of the current artifact.
+        revisions: Each `NAME:vN`, or `vN` of the current artifact.
 
     Raises:
         NotFoundError: There is no such version, or it is not removed.
     """
     repository.index.refresh()
+    chosen = dict.fromkeys(_removed_version(repository, revision) for revision in revisions)
+    for artifact, number in chosen:
+        commit(repository, artifact, partial(_restoration, repository, artifact, number))
+    versions = [repository.index.version(artifact, number) for artifact, number in chosen]
+    return [version for version in versions if version is not None]
+
+
+def _removed_version(repository: OpenRepository, revision: str) -> tuple[ArtifactRecord, int]:
     name, separator, selector = revision.rpartition(":")
     current = name if separator else repository.current()
     number = parse_version(selector)
     if current is None or number is None:
         raise NotFoundError(f"{revision!r} names no removed version.", "Give it as NAME:vN; see: mlver log --removed")
     artifact, _ = resolve_artifact(repository.index, current)
+    _restoration(repository, artifact, number)
+    return artifact, number
 
-    def decide() -> list[Action]:
-        version = repository.index.version(artifact, number)
-        if version is None:
-            raise NotFoundError(f"Version {selector!r} of {artifact.name!r} does not exist.")
-        if not version.removed:
-            raise NotFoundError(f"{version.name} is not removed.")
-        return [SetRemoved(number, removed=False)]
 
-    commit(repository, artifact, decide)
+def _restoration(repository: OpenRepository, artifact: ArtifactRecord, number: int) -> list[Action]:
     version = repository.index.version(artifact, number)
-    assert version is not None
-    return version
+    if version is None:
+        raise NotFoundError(f"Version 'v{number}' of {artifact.name!r} does not exist.")
+    if not version.removed:
+        raise NotFoundError(f"{version.name} is not removed.")
+    return [SetRemoved(number, removed=False)]
 
 
 def _removals(

@@ -237,4 +237,6 @@ def _unreadable(location: str, error: OSError) -> MlverError:
 def _warn_of_collisions(found: Scan) -> None:
     pairs = collisions([source.path for source in found.sources] + found.folders)
     for first, second in pairs[:10]:
-        found.warnings.append(f"{first!r} and {second!r} are one path where case is ignored: a pull there will refuse.")
+        found.warnings.append(
+            f"{first!r} and {second!r} are one path where case is ignored: mlver pull refuses to write both."
+        )

@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass, field
 
 from mlver.errors import MlverError
-from mlver.formats import Layout, parse
+from mlver.formats import Layout, diagnose
 from mlver.history.manifest import ChunkRef
 from mlver.ops.scan import Source
 from mlver.ops.stat_cache import Stamp
 
 _TICK_SECONDS = 0.02
-_HEAD_BYTES = 64
+_HEAD_BYTES = 256
 
 
 class ChangedError(Exception):
@@ -30,6 +30,7 @@ class Reading:
         stamp: What the filesystem said of it when reading began.
         read_at_ns: Unix time at which reading began.
         layout: Its tensors, if it is a weight file.
+        problem: Why it is none, if it starts as one.
         head: Its first bytes.
         chunks: The chunks read so far, in order.
     """
@@ -38,6 +39,7 @@ class Reading:
     stamp: Stamp
     read_at_ns: int
     layout: Layout | None
+    problem: str | None
     head: bytes
     chunks: list[ChunkRef] = field(default_factory=list)
 
@@ -130,7 +132,7 @@ def start_reading(source: Source, descriptor: int) -> Reading:
     stamp, read_at_ns = _stamp(descriptor)
     file = OpenFile(descriptor, stamp.size_bytes)
     try:
-        return Reading(source, stamp, read_at_ns, parse(file), file.read(0, _HEAD_BYTES))
+        return Reading(source, stamp, read_at_ns, *diagnose(file), file.read(0, _HEAD_BYTES))
     except OSError as error:
         raise unreadable(source, error) from error
 
@@ -156,7 +158,7 @@ def read_whole(source: Source, max_bytes: int) -> tuple[Reading, bytes]:
         check_unchanged(source, stamp, descriptor)
     finally:
         os.close(descriptor)
-    return Reading(source, stamp, read_at_ns, parse(WholeFile(content)), content[:_HEAD_BYTES]), content
+    return Reading(source, stamp, read_at_ns, *diagnose(WholeFile(content)), content[:_HEAD_BYTES]), content
 
 
 def check_unchanged(source: Source, stamp: Stamp, descriptor: int) -> None:

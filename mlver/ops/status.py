@@ -62,7 +62,7 @@ def status(repository: OpenRepository, place: Path) -> StatusResult:
     version = repository.index.version(artifact, origin.version)
     if version is None:
         raise NotFoundError(f"{place} came from {origin.artifact}:v{origin.version}, which is not in this repository.")
-    found = scan([place])
+    found = scan([place], origin.exclude)
     manifest = read_manifest(repository.storage, version.id)
     kept = {entry.path: entry for entry in manifest.files}
     sources = {source.path: source for source in found.sources}

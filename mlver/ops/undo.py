@@ -5,6 +5,7 @@ Nothing is erased: an undo is an event of its own, and can itself be taken back.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -211,7 +212,7 @@ def describe(action: Action) -> str:  # noqa: PLR0911
         case SetNote():
             return f"note on v{action.version}: {action.to or '(none)'}"
         case SetValue():
-            value = action.to[0] if action.to else "(none)"
+            value = json.dumps(action.to[0], ensure_ascii=False) if action.to else "(none)"
             return f"{action.field} of v{action.version}: {action.key} = {value}"
         case SetRemoved():
             return f"{'remove' if action.removed else 'restore'} v{action.version}"

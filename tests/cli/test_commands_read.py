@@ -164,7 +164,7 @@ def test_documents_hold_what_scripts_need(person: Person) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "message", "hint"),
     [
-        ("show bets", 1, "'bets'", "Did you mean 'best'?"),
+        ("show bets", 1, "'bets'", "Did you mean 'best'"),
         ("show v9", 1, "Version 'v9' of 'net' does not exist.", "Did you mean"),
         ("show nett:v0", 1, "Artifact 'nett' does not exist.", "Did you mean 'net'"),
         ("show best~1", 1, "'best~1' goes back beyond the first version of 'net'.", None),

@@ -78,7 +78,7 @@ Metadata
     "the current artifact": [
         ("switch set", "The current artifact is set now\n", ""),
         ("show latest -q", "set:v0\n", ""),
-        ("show best", "", "Error: Alias 'best' of 'set' does not exist."),
+        ("show best", "", "Error: There is no version, alias of 'set', or artifact 'best'."),
         ("switch nett", "", "Error: Artifact 'nett' does not exist."),
         ("switch net -q", "net\n", ""),
         ("show best -q", "net:v0\n", ""),

@@ -276,7 +276,7 @@ def _encoder_history(repository: OpenRepository, put: Callable[..., str]) -> Non
     undo.undo(repository, "encoder")
     removal.remove(repository, ["encoder:v4"])
     removal.remove(repository, ["encoder:v1"])
-    removal.restore(repository, "encoder:v1")
+    removal.restore(repository, ["encoder:v1"])
     put("draft", "encoder", encoder(3) | {"added.txt": b"later\n"})
 
 

@@ -239,7 +239,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         number = self.version(model, pick)
         borne = [alias for alias, to in model.aliases().items() if to == number]
         if model.cells["removed", number] or (borne and not force):
-            with pytest.raises(MlverError, match="was removed|bears the alias"):
+            with pytest.raises(MlverError, match=r"was removed|bears the alias"):
                 self.open[which].remove(f"{model.name}:v{number}", force=force)
             return
         done = self.open[which].remove(f"{model.name}:v{number}", force=force)

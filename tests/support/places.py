@@ -1,4 +1,4 @@
-"""Where tests keep their files: in memory if there is room, since most of their time is waiting for the disk to flush."""
+"""Where tests keep files: in memory if there is room, since most of their time is waiting for the disk to flush."""
 
 from __future__ import annotations
 

@@ -88,6 +88,7 @@ def _document(result: AddResult) -> dict[str, Any]:
         "new_bytes": result.new_bytes,
         "stored_bytes": result.stored_bytes,
         "moved_aliases": list(result.moved_aliases),
+        "updated": list(result.updated),
         "weights_identical_to": result.weights_identical_to,
         "warnings": list(result.warnings),
     }
@@ -109,6 +110,8 @@ def _human(out: Output, result: AddResult) -> None:
         )
     else:
         out.line("No new version: the content is that of ", name)
+    if result.updated:
+        out.line("Recorded on it: ", ", ".join(result.updated))
     if result.moved_aliases:
         out.line("Aliases moved here: ", ", ".join(result.moved_aliases))
     if result.weights_identical_to:

@@ -22,7 +22,7 @@ _Revisions = Annotated[list[str], typer.Argument(metavar="REF...", help="NAME:vN
 def command(call: Call, revisions: _Revisions) -> None:
     """Take removed versions back."""
     with call.repository() as repository:
-        versions = [restore(repository, revision) for revision in revisions]
+        versions = restore(repository, revisions)
     call.out.result(
         versions,
         document=lambda found: {"restored": [version_document(version) for version in found]},

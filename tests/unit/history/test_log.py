@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_many_writers_get_each_number_once(storage: MemoryStorage) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(write, range(8)))
-    assert sorted(sum(won, [])) == list(range(80))
+    assert sorted(chain.from_iterable(won)) == list(range(80))
     for writer, numbers in enumerate(won):
         for number in numbers:
             assert EventLog(storage, FOLDER).read(number).actions == (SetNote(0, str(writer), None),)

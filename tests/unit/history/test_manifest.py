@@ -113,7 +113,7 @@ def test_declared_size_is_checked_before_anything_is_unpacked(manifest: Manifest
     storage = MemoryStorage()
     identity = write_manifest(storage, manifest)
     storage.put(manifest_name(identity), b"\x28\xb5\x2f\xfd\xe0" + declared.to_bytes(8, "little") + b"\x01\0\0")
-    with pytest.raises(IntegrityError, match="declares|damaged"):
+    with pytest.raises(IntegrityError, match=r"declares|damaged"):
         read_manifest(storage, identity)
 
 

@@ -69,7 +69,7 @@ def test_former_name_gets_a_notice(index: VersionIndex) -> None:
 @pytest.mark.parametrize(
     ("revision", "message", "hint"),
     [
-        ("bets", "Alias 'bets' of 'net' does not exist", "'best'"),
+        ("bets", "no version, alias of 'net', or artifact 'bets'", "'best'"),
         ("net:prod", "Alias 'prod' of 'net' does not exist", "newest version is v3"),
         ("v33", "Version 'v33' of 'net' does not exist", "'v3'"),
         ("nett:v1", "Artifact 'nett' does not exist", "'net'"),
@@ -79,8 +79,9 @@ def test_former_name_gets_a_notice(index: VersionIndex) -> None:
         ("blake3:aa1", "is no id", "4 hex digits"),
         ("9999", "no version with id '9999'", ""),
         ("bb00", "no version with id 'bb00'", ""),  # removed
-        ("net:", "does not exist", ""),
-        (":v1", "Artifact '' does not exist", ""),
+        ("net:", "'net:' is no revision", "NAME:v4"),
+        (":v1", "':v1' is no revision", "NAME:v4"),
+        ("best~1~1", "more than one", "best~2"),
     ],
 )
 def test_what_is_not_there_is_named_with_the_nearest(

@@ -177,7 +177,7 @@ OBJECT_PICKLES = [
 
 def mixed_npz(number: int) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, w=np.ones(4, np.float32), names=np.array(["a", number], dtype=object))  # type: ignore[arg-type]
+    np.savez(buffer, w=np.ones(4, np.float32), names=np.array(["a", number], dtype=object))
     return buffer.getvalue()
 
 
