@@ -1,8 +1,8 @@
 """The core's figures: `python benchmarks/core.py [--gb 4] [--rounds 3] [--only large,memory,start,small,long]`.
 
 Needs `pip install '.[bench]'` in the environment it is run with; restic (a Debian package) and the oxenai package for
-the comparisons with them, which are left out, loudly, where those are absent. Takes half an hour or so (most of it makes the long history) and four times
-`--gb` of disk.
+the comparisons with them, which are left out, loudly, where those are absent. Takes half an hour or so, most of it to
+make the long history, and four times `--gb` of disk.
 
 Each table compares whole processes, run in turn; times are medians, then fastest–slowest. Source files are in the page
 cache, copies and repositories are flushed before a clock stops (mlver does that itself; `cp` and Oxen are made to).

@@ -42,4 +42,4 @@ def manifest_hex(identity: str) -> str:
 
 def is_hex(text: str) -> bool:
     """Tell whether `text` is made of lower-case hex digits only (and is not empty)."""
-    return bool(text) and all(c in "0123456789abcdef" for c in text)
+    return bool(text) and not text.strip("0123456789abcdef")

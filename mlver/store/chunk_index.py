@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from mlver.errors import IntegrityError, NotFoundError
 from mlver.ids import ChunkId, PackId
-from mlver.store.pack import PACKS_FOLDER, PackEntry, pack_id_of, pack_name, read_pack_index
+from mlver.store.pack import PACK_SUFFIX, PACKS_FOLDER, PackEntry, pack_id_of, pack_name, read_pack_index
 from mlver.store.sqlite import CacheConnection, CacheDamaged
 from mlver.store.storage import Storage
 
@@ -148,14 +148,15 @@ class ChunkIndex:
         Raises:
             MlverError: The packs cannot be listed or read; nothing was dropped on account of that.
         """
-        known = self.packs().keys()
-        present = {pack for pack in map(pack_id_of, storage.list(PACKS_FOLDER)) if pack}
-        dropped = sorted(known - present)
+        # Compared as names: every command that reads or writes comes here, and there may be thousands of packs.
+        known = {f"{pack}{PACK_SUFFIX}": pack for pack in self.packs()}
+        names = set(storage.list(PACKS_FOLDER))
+        dropped = sorted(known[name] for name in known.keys() - names)
         if dropped:
             with self._connection.transaction():
                 for pack in dropped:
                     self._delete(pack)
-        added, damaged = self._add_all(storage, sorted(present - known))
+        added, damaged = self._add_all(storage, sorted(pack for pack in map(pack_id_of, names - known.keys()) if pack))
         return Refresh(tuple(added), tuple(dropped), tuple(damaged))
 
     def _add_all(self, storage: Storage, packs: Sequence[PackId]) -> tuple[list[PackId], list[str]]:

@@ -56,6 +56,7 @@ from mlver.store.storage import Buffer, StagedBlob, Storage
 
 __all__ = [
     "PACKS_FOLDER",
+    "PACK_SUFFIX",
     "PACK_TARGET_BYTES",
     "Frame",
     "FrameHeader",
@@ -77,7 +78,7 @@ PACK_MAX_ENTRIES = 1 << 16
 
 _VERSION = 1
 _MAGIC = b"\x89MLVPACK"
-_SUFFIX = ".pack"
+PACK_SUFFIX = ".pack"
 _NO_BASE = bytes(32)
 _WRITE_ENTRY = struct.Struct("<32s32sQQIIB3x")
 _READ_ENTRY = struct.Struct("<32s32sQ8xIIB3x")
@@ -109,13 +110,13 @@ class PackEntry(NamedTuple):
 
 def pack_name(pack: PackId) -> str:
     """Return the blob name of a pack."""
-    return f"{PACKS_FOLDER}/{pack}{_SUFFIX}"
+    return f"{PACKS_FOLDER}/{pack}{PACK_SUFFIX}"
 
 
 def pack_id_of(name: str) -> PackId | None:
     """Return the id in a pack's name, given with or without its folder; None if it is no pack's name."""
-    digits = name.removeprefix(PACKS_FOLDER + "/").removesuffix(_SUFFIX)
-    if len(digits) != 64 or not is_hex(digits) or not name.endswith(_SUFFIX):
+    digits = name.removeprefix(PACKS_FOLDER + "/").removesuffix(PACK_SUFFIX)
+    if len(digits) != 64 or not is_hex(digits) or not name.endswith(PACK_SUFFIX):
         return None
     return PackId(digits)
 
