@@ -83,6 +83,12 @@ def compress_always(data: Buffer) -> bytes:
     return _contexts.compressor("quick").compress(data)
 
 
+def compress_skewed(data: Buffer) -> bytes | None:
+    """Compress `data` that have no repetition, as `compress` does, without a trial."""
+    packed = _contexts.compressor("entropy").compress(data)
+    return packed if _pays(packed, data) else None
+
+
 def decompress(frame: Buffer, size_bytes: int) -> bytes:
     """Give back the `size_bytes` bytes of one zstd frame.
 

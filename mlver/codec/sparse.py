@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlver.codec import frames, planes
+from mlver.codec import bitmaps, planes
 from mlver.codec.frames import Buffer
-from mlver.errors import IntegrityError
 
 Elements = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -56,8 +55,8 @@ def encode(raw: Buffer, element_bytes: int, move_sign: bool) -> tuple[Buffer, ..
     filled = magnitudes != 0
     values = magnitudes[np.flatnonzero(filled)].tobytes() + bytes(memoryview(raw)[elements.size * element_bytes :])
     header = bytes([element_bytes | (_SIGNS_APART if signs_apart else 0)])
-    bitmaps = _bitmap(filled) + (_bitmap(signs != 0) if signs_apart else ())
-    return (header, *bitmaps, *planes.encode(values, element_bytes, move_sign))
+    places = bitmaps.encode(filled) + (bitmaps.encode(signs != 0) if signs_apart else ())
+    return (header, *places, *planes.encode(values, element_bytes, move_sign))
 
 
 def decode(payload: Buffer, raw_size: int) -> memoryview:
@@ -69,8 +68,8 @@ def decode(payload: Buffer, raw_size: int) -> memoryview:
     reader = planes.Reader(memoryview(payload))
     element_bytes, signs_apart = planes.flagged(reader.byte())
     count, tail = divmod(raw_size, element_bytes)
-    places = np.flatnonzero(_bits(reader, count))
-    signs = _bits(reader, count) if signs_apart else None
+    places = np.flatnonzero(bitmaps.decode(reader, count))
+    signs = bitmaps.decode(reader, count) if signs_apart else None
     values = planes.decode(reader.rest, places.size * element_bytes + tail)
     out = np.zeros(raw_size, np.uint8)
     elements: Elements = out[: raw_size - tail].view(f"<u{element_bytes}")
@@ -92,16 +91,3 @@ def _probe(elements: Elements) -> tuple[bool, bool]:
 
 def _sign_bit(elements: Elements) -> Any:
     return elements.dtype.type(1 << (elements.itemsize * 8 - 1))
-
-
-def _bitmap(bits: npt.NDArray[np.bool_]) -> tuple[bytes, bytes]:
-    frame = frames.compress_always(np.packbits(bits, bitorder="little").data)
-    return len(frame).to_bytes(planes.LENGTH_BYTES, "little"), frame
-
-
-def _bits(reader: planes.Reader, count: int) -> npt.NDArray[np.bool_]:
-    bitmap = frames.decompress(reader.take(reader.length()), (count + 7) // 8)
-    bits = np.unpackbits(np.frombuffer(bitmap, np.uint8), bitorder="little")
-    if bits[count:].any():
-        raise IntegrityError("A chunk's bitmap is longer than the chunk.")
-    return bits[:count].view(np.bool_)

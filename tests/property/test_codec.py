@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlver import codec
+from mlver.codec import delta, levels, residuals
+from mlver.codec.encoded import ELEMENT_BYTES
 from mlver.errors import IntegrityError
 
 FLOATS_AND_BYTES = ["BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64", "C64", "C128"]
@@ -76,12 +78,104 @@ def test_damage_raises_only_integrity_errors(raw: bytes, dtype: str | None, data
     refused_or_of_size(encoded.encoding, bytes(payload), size)
 
 
-def refused_or_of_size(encoding: int, payload: bytes, size: int) -> None:
+def refused_or_of_size(encoding: int, payload: bytes, size: int, base: bytes | None = None) -> None:
     try:
-        decoded = codec.decode(encoding, payload, size)
+        decoded = codec.decode(encoding, payload, size, base)
     except IntegrityError:
         return
     assert len(decoded) == size
+
+
+@st.composite
+def descendants(draw: st.DrawFn, raw: bytes) -> bytes:
+    """Return a base for `raw`: the same, a step away, another size, or nothing like it."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    kind = draw(st.sampled_from(["same", "few", "step", "decay", "other"]))
+    base = np.frombuffer(raw, np.uint8).copy()
+    if kind == "few":
+        base[rng.random(base.size) < 0.01] ^= 1
+    elif kind == "step":
+        halves = base[: base.size // 2 * 2].view("<u2")
+        halves += rng.integers(0, 5, halves.size).astype("<u2")
+    elif kind == "decay":
+        with np.errstate(all="ignore"):
+            base[: base.size // 4 * 4].view("<f4")[:] *= np.float32(1 + 1e-4)
+    elif kind == "other":
+        base = np.frombuffer(rng.bytes(base.size), np.uint8)
+    size = draw(st.sampled_from([base.size, base.size, base.size // 2, base.size + 5]))
+    return (base.tobytes() + b"beyond")[:size]
+
+
+EFFORTS = st.sampled_from(["fast", "balanced", "max"])
+
+
+@given(raw=st.one_of(st.binary(max_size=600), tensors()), dtype=DTYPES, effort=EFFORTS, data=st.data())
+def test_round_trip_with_a_base(raw: bytes, dtype: str | None, effort: codec.Effort, data: st.DataObject) -> None:
+    base = data.draw(descendants(raw))
+    encoded = codec.encode(raw, dtype, base, effort)
+    assert bytes(codec.decode(encoded.encoding, joined(encoded), len(raw), base)) == raw
+    assert encoded.size_bytes <= len(raw)
+    if len(raw) <= 131072:
+        assert encoded.size_bytes <= codec.encode(raw, dtype).size_bytes
+
+
+@given(
+    raw=tensors(),
+    dtypes=st.sampled_from(
+        [("F32", "BF16"), ("F32", "F16"), ("BF16", "F32"), ("F16", "F32"), ("F64", "F32"), ("F32", "F64")]
+    ),
+    data=st.data(),
+)
+def test_round_trip_of_casts(raw: bytes, dtypes: tuple[str, str], data: st.DataObject) -> None:
+    base = data.draw(tensors())
+    encoded = codec.encode(raw, dtypes[1], base, base_dtype=dtypes[0])
+    assert encoded.size_bytes <= len(raw)
+    assert bytes(codec.decode(encoded.encoding, joined(encoded), len(raw), base)) == raw
+
+
+@given(raw=tensors(), dtype=DTYPES, encoding=st.sampled_from(["DELTA", "LEVELS"]), data=st.data())
+def test_damage_with_a_base_raises_only_integrity_errors(
+    raw: bytes, dtype: str | None, encoding: str, data: st.DataObject
+) -> None:
+    base = data.draw(descendants(raw))
+    width = ELEMENT_BYTES[dtype or "F32"]
+    values = residuals.elements(raw, width)
+    old = residuals.elements(residuals.aligned(base, len(raw)), width)
+    left, tail = residuals.take(values, old, dtype or "F32"), raw[values.nbytes :]
+    if encoding == "DELTA" or not values.size:
+        number, parts = codec.DELTA, delta.encode(left, tail)
+    else:
+        fineness = levels.Fineness(*data.draw(st.sampled_from([(7, 0, 24), (None, 1, 8), (3, 2, 64)])))
+        number, parts = codec.LEVELS, levels.encode(left, old, tail, dtype or "F32", fineness)
+    payload, size = bytearray(b"".join(parts)), len(raw)
+    assert bytes(codec.decode(number, payload, size, base)) == raw
+    for _ in range(data.draw(st.integers(1, 3))):
+        kind = data.draw(st.sampled_from(["flip", "head", "cut", "grow", "size", "base"]))
+        if kind in ("flip", "head") and payload:
+            last = len(payload) - 1 if kind == "flip" else min(60, len(payload) - 1)
+            payload[data.draw(st.integers(0, last))] ^= data.draw(st.integers(1, 255))
+        elif kind == "cut":
+            del payload[data.draw(st.integers(0, len(payload))) :]
+        elif kind == "grow":
+            payload += data.draw(st.binary(min_size=1, max_size=9))
+        elif kind == "base":
+            base = data.draw(st.binary(max_size=60))
+        else:
+            size = max(0, size + data.draw(st.integers(-9, 9)))
+    refused_or_of_size(number, bytes(payload), size, base)
+
+
+@given(
+    encoding=st.sampled_from([codec.DELTA, codec.LEVELS, codec.CAST]),
+    head=st.sampled_from([b"", b"\x01", b"\x02", b"\x04", b"\x08", b"\x82\x03", b"\x00\x02", b"\x03\x02"]),
+    rest=st.binary(max_size=120),
+    size=st.integers(0, 300),
+    base=st.binary(max_size=300),
+)
+def test_garbage_with_a_base_raises_only_integrity_errors(
+    encoding: int, head: bytes, rest: bytes, size: int, base: bytes
+) -> None:
+    refused_or_of_size(encoding, head + rest, size, base)
 
 
 @given(encoding=st.integers(0, 20), payload=st.binary(max_size=200), size=st.integers(0, 5000))

@@ -214,7 +214,7 @@ def test_an_encoding_against_a_base_needs_one() -> None:
     with pytest.raises(IntegrityError, match="needs a base"):
         codec.decode(16, b"\0" * 16, 16)
     with pytest.raises(IntegrityError, match="does not know"):
-        codec.decode(16, b"\0" * 16, 16, base=b"\0" * 16)
+        codec.decode(31, b"\0" * 16, 16, base=b"\0" * 16)
 
 
 def refused(encoding: int, data: bytes, raw_size: int) -> None:
