@@ -1,8 +1,9 @@
 """`pull`: revision → manifest → chunks → decode → verify → files, renamed into place whole.
 
 Everything is written to a staging folder beside its place, checked and flushed, before anything is renamed. A target
-that is absent or empty appears in one step. In one that has files, those that differ are named and left alone unless
-`force` is given; files that the version does not have are never touched.
+that is absent or empty appears in one step, unless it is the folder one is in or a mount point: those cannot be
+replaced. In one that has files, those that differ are named and left alone unless `force` is given; files that the
+version does not have are never touched.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def pull(
         )
     entries = [*plan.write, *plan.overwrite]
     folders = () if plan.is_partial else plan.manifest.folders
-    whole = not plan.target.is_dir() or not any(plan.target.iterdir())
+    whole = not plan.target.is_dir() or (not any(plan.target.iterdir()) and not _is_in_use(plan.target))
     with staging_folder(plan.target, beside=whole) as staging:
         materialise(repository.chunk_reader(), entries, folders, staging, progress or Silent())
         if whole:
@@ -150,6 +151,14 @@ def pull(
         kept=tuple(entry.path for entry in plan.keep),
         written_bytes=plan.size_bytes,
     )
+
+
+def _is_in_use(folder: Path) -> bool:
+    """Tell whether a folder must stay the very folder it is: someone stands in it, or a disk is mounted there."""
+    try:
+        return os.path.ismount(folder) or os.path.samefile(folder, os.getcwd())
+    except OSError:
+        return False
 
 
 def _remember(repository: OpenRepository, plan: PullPlan) -> None:

@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Write the files of a version into a folder.
 
-    An absent or empty folder appears whole or not at all. In any other, files that differ are named and left alone
-    unless --force is given; files that the version does not have are never touched.
+    An absent or empty folder appears whole or not at all, but for the one you are in. In any other, files that differ
+    are named and left alone unless --force is given; files that the version does not have are never touched.
     """
     with call.repository() as repository, call.progress() as progress:
         plan = plan_pull(repository, revision, target, path)

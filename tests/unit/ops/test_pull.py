@@ -31,6 +31,20 @@ def no_leftovers(folder: Path) -> None:
     assert not [path for path in folder.rglob("*") if path.name.startswith(".mlver-pull-")]
 
 
+def test_the_folder_one_is_in_stays_the_same_folder(
+    net: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    before = here.stat().st_ino
+    monkeypatch.chdir(here)
+    net.pull("v0", ".")
+    assert here.stat().st_ino == before
+    manifest = net.manifest("v0")
+    paths = [file.path for file in manifest.files] + list(manifest.folders)
+    assert {path.name for path in Path.cwd().iterdir()} == {path.partition("/")[0] for path in paths}
+
+
 @pytest.mark.parametrize("target", ["absent", "empty", "deep/er/absent", "link to empty"])
 def test_absent_or_empty_folder_becomes_the_version(net: Repository, tmp_path: Path, target: str) -> None:
     out = tmp_path / target
