@@ -29,6 +29,8 @@ _WINDOWS_DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$"]
     + [f"{device}{digit}" for device in ("com", "lpt") for digit in "0123456789¹²³"]
 )
+_DEVICE_PROBLEM = "has a part that is a device name on Windows"
+_ORDINARY = re.compile(r"[a-zA-Z0-9_](?:[a-zA-Z0-9_.-]{0,198}[a-zA-Z0-9_-])?")
 _FORBIDDEN = frozenset('<>:"|?*\\')
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -166,12 +168,13 @@ def check_path(path: str) -> str:
 
 
 def _component_problem(component: str) -> str | None:
+    if _ORDINARY.fullmatch(component):
+        # The common case, decided by one look: no character to object to, so at most a device's name.
+        return _DEVICE_PROBLEM if component.partition(".")[0].lower() in _WINDOWS_DEVICES else None
     if component in ("", ".", ".."):
         return "has an empty, '.' or '..' part"
     if len(component.encode("utf-8", "replace")) > MAX_COMPONENT_BYTES:
         return f"has a part longer than {MAX_COMPONENT_BYTES} bytes"
-    if component.isascii() and component.replace("_", "").replace("-", "").isalnum() and len(component) > 7:
-        return None  # the common case, decided without looking at each character
     for char in component:
         if char in _FORBIDDEN or ord(char) < 32 or 127 <= ord(char) < 160 or char in _BIDI:
             return f"contains {char!r}"
@@ -184,9 +187,7 @@ def _windows_problem(component: str) -> str | None:
         return f"has a part that some systems take for {_REPOSITORY_FOLDER}"
     if component[-1] in ". ":
         return "has a part that ends in a dot or a space, which Windows drops"
-    if component.partition(".")[0].rstrip(" ").lower() in _WINDOWS_DEVICES:
-        return "has a part that is a device name on Windows"
-    return None
+    return _DEVICE_PROBLEM if component.partition(".")[0].rstrip(" ").lower() in _WINDOWS_DEVICES else None
 
 
 def fold(path: str) -> str:

@@ -53,6 +53,7 @@ def store_content(repository: OpenRepository, found: Scan, rehash: bool, progres
         ConflictError: A file keeps changing while it is read.
         MlverError: A file cannot be read, or the store cannot be written.
     """
+    repository.storage.sweep()
     repository.refresh_packs()
     fingerprint = _fingerprint(found)
     if not rehash and (known := _known_tree(repository, fingerprint)):

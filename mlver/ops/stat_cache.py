@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlver.ids import ManifestId
 from mlver.store.sqlite import CacheConnection
@@ -22,8 +22,7 @@ _COARSE_TICK_NS = 2_000_000_000
 _BATCH = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What the filesystem says of a file; equal stamps that are not young mean equal content."""
 
     size_bytes: int

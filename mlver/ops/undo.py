@@ -77,14 +77,16 @@ def undo(repository: OpenRepository, name: str | None = None, entry_id: str | No
     entry = _choose(_entries(repository, artifact), artifact, entry_id)
     if entry.undone:
         raise MlverError(f"Event {entry.id} was undone already.")
+    was_current = repository.current() == artifact.name
     commit(
         repository,
         None if entry.is_naming else artifact,
         lambda: _inverses(repository, artifact, entry.event),
         undoes=entry.event.number,
     )
+    # No look at the cache from here on: were it to fail, the caller would try again, and undo another event.
     restored_name = next((a.artifact for a in entry.event.actions if isinstance(a, RenameArtifact)), None)
-    if restored_name is not None and repository.current() == restored_name:
+    if restored_name is not None and was_current:
         repository.set_current(restored_name)
     return entry
 

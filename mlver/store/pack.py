@@ -76,6 +76,8 @@ PACK_TARGET_BYTES = 64 << 20
 PACK_MAX_ENTRIES = 1 << 16
 """A pack that reached this many frames is finished; keeps the index of tiny chunks small."""
 
+_SMALL_FRAME_BYTES = 64 << 10
+_GATHERED_BYTES = 1 << 20
 _VERSION = 1
 _MAGIC = b"\x89MLVPACK"
 PACK_SUFFIX = ".pack"
@@ -132,11 +134,17 @@ class PackWriter:
         self.staged = staged
         self._entries: list[PackEntry] = []
         self._index: list[bytes] = []
+        self._gathered = bytearray()
+        """Small frames that are written together: a call for each would cost more than the bytes."""
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to finish this pack and start another."""
-        return self.staged.size_bytes >= PACK_TARGET_BYTES or len(self._entries) >= PACK_MAX_ENTRIES
+        return self._offset >= PACK_TARGET_BYTES or len(self._entries) >= PACK_MAX_ENTRIES
+
+    @property
+    def _offset(self) -> int:
+        return self.staged.size_bytes + len(self._gathered)
 
     @property
     def entries(self) -> Sequence[PackEntry]:
@@ -149,8 +157,15 @@ class PackWriter:
         Raises:
             MlverError: It could not be written; the staged blob is used up.
         """
-        header, offset = frame.header, self.staged.size_bytes
-        self.staged.write(frame.head, *frame.parts)
+        header, offset = frame.header, self._offset
+        if frame.size_bytes <= _SMALL_FRAME_BYTES:
+            for piece in (frame.head, *frame.parts):
+                self._gathered += piece
+        else:
+            self._flush()
+            self.staged.write(frame.head, *frame.parts)
+        if len(self._gathered) >= _GATHERED_BYTES:
+            self._flush()
         entry = PackEntry(
             header.chunk,
             header.base,
@@ -181,11 +196,17 @@ class PackWriter:
         """
         if not self._entries:
             raise ValueError("A pack holds at least one frame.")
+        self._flush()
         index = b"".join(self._index)
         pack = PackId(blake3_hex(index))
         trailer = _TRAILER.pack(self.staged.size_bytes, len(self._entries), _VERSION, bytes.fromhex(pack))
         self.staged.write(index, trailer, CHECKSUM.pack(checksum(trailer)), _MAGIC)
         return pack, self._entries
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self.staged.write(self._gathered)
+            self._gathered = bytearray()
 
 
 def read_pack_index(storage: Storage, name: str) -> list[PackEntry]:

@@ -108,12 +108,26 @@ def _sweep_one(folder: int, name: str) -> bool:
         return False  # published or removed meanwhile, or not ours to read: not ours to remove
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_size == 0 and _is_alive(name):
+            return False  # perhaps made this instant, and about to be locked: a writer locks before it writes
         os.unlink(name, dir_fd=folder)
         return True
     except OSError:
         return False  # its writer lives, or this file system has no locks and nobody can tell
     finally:
         os.close(descriptor)
+
+
+def _is_alive(name: str) -> bool:
+    """Tell whether the process whose number is in a temporary file's name may be running."""
+    number = name.split("-")[1] if name.count("-") > 1 else ""
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):
+        return True
+    return True
 
 
 def _lock(descriptor: int) -> None:

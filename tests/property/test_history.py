@@ -174,10 +174,10 @@ def index_of(storage: MemoryStorage, cache: CacheConnection) -> VersionIndex:
 
 def answers(index: VersionIndex) -> list[Any]:
     found: list[Any] = [index.events(None)]
-    for artifact in index.artifacts():
-        found.append(
-            (artifact, index.versions(artifact, removed=True), index.aliases(artifact), index.events(artifact))
-        )
+    found += [
+        (artifact, index.versions(artifact, removed=True), index.aliases(artifact), index.events(artifact))
+        for artifact in index.artifacts()
+    ]
     return found
 
 

@@ -233,6 +233,15 @@ def test_log_without_its_beginning_is_damage(logs: Logs, missing: str) -> None:
         logs.index()
 
 
+def test_log_that_lost_more_than_its_first_event_is_damage(logs: Logs) -> None:
+    logs.write("log/net", add(1))
+    logs.write("log/net", add(2))
+    for number in (0, 1):
+        logs.storage.delete(f"log/net/{number:012d}.json")
+    with pytest.raises(IntegrityError, match="missing"):
+        logs.index()
+
+
 def test_gap_is_found_by_an_index_that_is_behind(logs: Logs) -> None:
     index = logs.index()
     logs.write("log/net", add(1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from mlver.errors import ConflictError, MlverError
+from mlver.ops.scan import scan
+from mlver.ops.source_file import ChangedError, open_source, start_reading
 from mlver.repository import Repository
 from tests.support.trees import Meddler, overwrite_unseen, write_tree
 
@@ -132,6 +135,33 @@ def test_file_that_is_rewritten_all_the_time_is_refused(repository: Repository, 
     assert refused
     repository.add(path, name="net", type="t")
     assert repository.status(path).is_clean
+
+
+def test_file_that_is_being_written_when_reading_begins_is_not_trusted(tmp_path: Path) -> None:
+    """Reading waits until later changes show; one that comes during the wait means that a writer is at work."""
+    path = write_tree(tmp_path / "m", {"w": b"a" * SMALL}) / "w"
+    (source,) = scan([path]).sources
+    done = threading.Event()
+
+    def keep_writing() -> None:
+        while not done.wait(0.001):
+            path.write_bytes(b"b" * SMALL)
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    descriptor = open_source(source)
+    outcomes = set()
+    try:
+        for _ in range(20):
+            try:
+                outcomes.add(start_reading(source, descriptor).source.path)
+            except ChangedError:
+                outcomes.add("changed")
+    finally:
+        done.set()
+        writer.join()
+        os.close(descriptor)
+    assert "changed" in outcomes
 
 
 def test_file_that_goes_away_is_refused_by_name(repository: Repository, tmp_path: Path) -> None:

@@ -184,4 +184,5 @@ Repository.open(sys.argv[1]).add(sys.argv[2], name="net", type="t", progress=Sto
     assert any((repository.path / "tmp").iterdir())
     assert repository.verify().ok
     assert repository.add(folder, name="net", type="t").version.number == 0
+    assert not any((repository.path / "tmp").iterdir())
     assert repository.verify().ok
