@@ -219,7 +219,7 @@ def _levels(values: Elements, exponents: npt.NDArray[np.int16], bits: int) -> np
     fields = means.view("<u8") >> 52 if wide else means.view("<u4") >> 23
     fields = np.where(np.isfinite(means), fields, 0).astype(np.int64)
     filled = fields > 0
-    least = int(fields[filled].min()) if filled.any() else 1
+    least = int(np.min(fields[filled])) if filled.any() else 1
     return np.where(filled, np.clip(fields - least + 1, 1, 255), 0).astype(np.uint8)
 
 

@@ -26,7 +26,7 @@ def window(sample: Plane) -> int | None:
     sums = np.cumsum(np.concatenate((counts, counts[:_WINDOW])))
     held = sums[_WINDOW:] - sums[:-_WINDOW]
     # held[i] is the window that starts at i + 1.
-    best = int(held.argmax())
+    best = int(np.argmax(held))
     return (best + 1) % 256 if held[best] >= sample.size * (1 - _MAX_ESCAPES) else None
 
 
