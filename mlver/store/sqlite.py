@@ -47,6 +47,11 @@ class CacheConnection(sqlite3.Connection):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.lock = threading.RLock()
 
+    def __del__(self) -> None:
+        """Close a cache that was dropped open: scripts and notebooks seldom close what they opened."""
+        with suppress(sqlite3.Error):
+            self.close()
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Run queries by themselves.
