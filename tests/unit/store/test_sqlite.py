@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_damage_that_is_met_later_is_told_and_mended(tmp_path: Path) -> None:
 
 def test_tables_that_were_dropped_by_someone_are_damage(tmp_path: Path) -> None:
     path = filled(tmp_path / "index.sqlite")
-    with sqlite3.connect(path) as stranger:
+    with closing(sqlite3.connect(path)) as stranger, stranger:
         stranger.execute("DROP TABLE words")
     connection = open_cache(path, SCHEMAS)
     with pytest.raises(CacheDamaged) as caught:
