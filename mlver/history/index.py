@@ -225,16 +225,6 @@ class VersionIndex:
         except IntegrityError as error:
             raise CacheDamaged(sqlite3.DatabaseError(error.message)) from error
 
-    def undone_by(self, artifact: ArtifactRecord | None) -> dict[int, int]:
-        """Return which events were taken back: number → number of the newest event that did."""
-        key = artifact.key if artifact else NAMES_KEY
-        return dict(
-            self._rows(
-                "SELECT undoes, max(number) FROM events WHERE artifact = ? AND undoes NOT NULL GROUP BY undoes",
-                key,
-            )
-        )
-
     def _versions(self, where: str, values: list[Any], tail: str = "", more: Iterable[Any] = ()) -> list[VersionRecord]:
         rows = self._rows(
             "SELECT a.name, a.type, v.number, v.manifest, v.created_at, v.created_by, v.message, v.note, "
