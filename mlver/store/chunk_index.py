@@ -18,7 +18,7 @@ from mlver.store.pack import PACK_SUFFIX, PACKS_FOLDER, PackEntry, pack_id_of, p
 from mlver.store.sqlite import CacheConnection, CacheDamaged
 from mlver.store.storage import Storage
 
-_COLUMNS = "chunks.id, base, offset, frame_length, raw_size, encoding, packs.id"
+_COLUMNS = "chunks.id, bases, offset, frame_length, raw_size, encoding, packs.id"
 _FROM = "FROM chunks JOIN packs ON packs.number = chunks.pack WHERE chunks.id"
 _FIND = f"SELECT {_COLUMNS} {_FROM} = ?"
 _FIND_ONE = _FIND + " LIMIT 1"
@@ -185,7 +185,7 @@ class ChunkIndex:
         if cursor.rowcount != 1:
             return
         self._connection.executemany(
-            "INSERT OR REPLACE INTO chunks (id, base, offset, frame_length, raw_size, encoding, pack)"
+            "INSERT OR REPLACE INTO chunks (id, bases, offset, frame_length, raw_size, encoding, pack)"
             f" VALUES (?, ?, ?, ?, ?, ?, {cursor.lastrowid})",
             # In the order of the key, the pages of the tree are filled one after another.
             sorted(entries, key=_chunk_of),

@@ -20,12 +20,14 @@ FRAME_MAGIC = b"\x89ML1"
 MAX_CHUNK_BYTES = 1 << 24
 """No chunk, encoded or raw, is larger; checked before anything is allocated."""
 
+MAX_BASES = 2
+"""A chunk of a narrow type that was cast from a wide one lies across two chunks of it."""
+
 FIXED = struct.Struct("<4sIIBBH32s")
 CHECKSUM = struct.Struct("<Q")
 HEADER_BYTES = FIXED.size + CHECKSUM.size
-MAX_HEADER_BYTES = HEADER_BYTES + DIGEST_SIZE
 
-_HAS_BASE = 1
+_BASES_BYTES = range(0, (MAX_BASES + 1) * DIGEST_SIZE, DIGEST_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,13 @@ class FrameHeader:
         chunk: Identity of the raw bytes.
         raw_size: Bytes of the chunk before encoding, at most `MAX_CHUNK_BYTES`.
         encoding: Number of the encoding, 0 to 255; the codec knows what it means.
-        base: The chunk that decoding needs, if any.
+        bases: Ids of the chunks that decoding needs, end to end; see `split_bases`.
     """
 
     chunk: ChunkId
     raw_size: int
     encoding: int
-    base: ChunkId | None = None
+    bases: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +66,22 @@ class Frame:
     size_bytes: int
 
 
+def split_bases(bases: bytes) -> list[ChunkId]:
+    """Return the ids that a frame's bases consist of."""
+    return [ChunkId(bases[at : at + DIGEST_SIZE]) for at in range(0, len(bases), DIGEST_SIZE)]
+
+
 def build_frame(header: FrameHeader, parts: Sequence[Buffer]) -> Frame:
     """Wrap an encoded payload, given in pieces, without copying it. Pure, and safe in any thread.
 
     Raises:
-        ValueError: The payload or the chunk is larger than `MAX_CHUNK_BYTES`, or the chunk is its own base.
+        ValueError: The payload or the chunk is larger than `MAX_CHUNK_BYTES`, there are too many bases, or the chunk is
+            its own base.
     """
     payload_bytes = sum(memoryview(part).nbytes for part in parts)
-    if max(payload_bytes, header.raw_size) > MAX_CHUNK_BYTES or header.base == header.chunk:
-        raise ValueError(f"No frame can hold chunk {header.chunk.hex()}: too large, or its own base.")
-    flags = 0 if header.base is None else _HAS_BASE
+    if max(payload_bytes, header.raw_size) > MAX_CHUNK_BYTES or not _are_bases(header.bases, header.chunk):
+        raise ValueError(f"No frame can hold chunk {header.chunk.hex()}: too large, or with bases that cannot be.")
+    flags = len(header.bases) // DIGEST_SIZE
     fixed = FIXED.pack(
         FRAME_MAGIC,
         payload_bytes,
@@ -83,7 +91,7 @@ def build_frame(header: FrameHeader, parts: Sequence[Buffer]) -> Frame:
         0,
         header.chunk,
     )
-    covered = fixed + (header.base or b"")
+    covered = fixed + header.bases
     hasher = xxhash.xxh3_64(covered)
     for part in parts:
         hasher.update(part)
@@ -99,9 +107,9 @@ def frame_size(data: Buffer) -> int | None:
         data: At least `HEADER_BYTES` bytes from where the frame starts.
     """
     magic, payload_bytes, raw_size, _, flags, reserved, _ = FIXED.unpack_from(data)
-    if magic != FRAME_MAGIC or flags & ~_HAS_BASE or reserved or max(payload_bytes, raw_size) > MAX_CHUNK_BYTES:
+    if magic != FRAME_MAGIC or flags > MAX_BASES or reserved or max(payload_bytes, raw_size) > MAX_CHUNK_BYTES:
         return None
-    return HEADER_BYTES + (DIGEST_SIZE if flags & _HAS_BASE else 0) + int(payload_bytes)
+    return int(HEADER_BYTES + flags * DIGEST_SIZE + payload_bytes)
 
 
 def parse_frame(data: Buffer, culprit: str) -> tuple[FrameHeader, memoryview]:
@@ -118,12 +126,17 @@ def parse_frame(data: Buffer, culprit: str) -> tuple[FrameHeader, memoryview]:
     if len(view) < HEADER_BYTES or frame_size(view) != len(view):
         raise IntegrityError(f"The frame of {culprit} is damaged: its header is not one.")
     _, _, raw_size, encoding, flags, _, chunk = FIXED.unpack_from(view)
-    end = FIXED.size + (DIGEST_SIZE if flags & _HAS_BASE else 0)
-    base = ChunkId(bytes(view[FIXED.size : end])) if flags & _HAS_BASE else None
+    end = FIXED.size + flags * DIGEST_SIZE
+    bases = bytes(view[FIXED.size : end])
     (checksum,) = CHECKSUM.unpack_from(view, end)
     payload = view[end + CHECKSUM.size :]
     hasher = xxhash.xxh3_64(view[:end])
     hasher.update(payload)
-    if hasher.intdigest() != checksum or base == chunk:
+    if hasher.intdigest() != checksum or not _are_bases(bases, chunk):
         raise IntegrityError(f"The frame of {culprit} is damaged: its checksum does not match.")
-    return FrameHeader(ChunkId(chunk), raw_size, encoding, base), payload
+    return FrameHeader(ChunkId(chunk), raw_size, encoding, bases), payload
+
+
+def _are_bases(bases: bytes, chunk: bytes) -> bool:
+    """Tell whether `bases` can be those of `chunk`."""
+    return not bases or (len(bases) in _BASES_BYTES and chunk not in split_bases(bases))

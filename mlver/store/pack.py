@@ -7,24 +7,24 @@ All numbers are little-endian. A pack is named `packs/<pack id>.pack` and never 
                4   4  payload length in bytes, u32, at most 16 MiB
                8   4  raw size of the chunk in bytes, u32, at most 16 MiB
               12   1  encoding, u8 (the numbers are the codec's)
-              13   1  flags, u8: bit 0 = has a base; all others 0
+              13   1  number of bases, u8, at most 2
               14   2  reserved, u16 = 0
               16  32  chunk id: BLAKE3-256 of the raw bytes
-              48  32  base chunk id, only with flag bit 0; never the chunk id itself
-           48|80   8  XXH3-64, u64, seed 0, of all bytes of the frame before this field, followed by the payload
-           56|88      payload
-    index      92 bytes for each frame, in the order of the frames:
+              48 32b  chunk ids of the b bases; none is the chunk id itself
+        48 + 32b   8  XXH3-64, u64, seed 0, of all bytes of the frame before this field, followed by the payload
+        56 + 32b      payload
+    index      for each frame, in the order of the frames; B is 1 in format 1, and 2 in format 2:
                0  32  chunk id
-              32  32  base chunk id, or zeros for none
-              64   8  offset of the frame from the start of the pack, u64
-              72   8  the frame's XXH3-64, u64
-              80   4  length of the whole frame in bytes, u32
-              84   4  raw size in bytes, u32
-              88   1  encoding, u8
-              89   3  reserved, 0
+              32 32B  chunk ids of its bases, then zeros
+        32 + 32B   8  offset of the frame from the start of the pack, u64
+        40 + 32B   8  the frame's XXH3-64, u64
+        48 + 32B   4  length of the whole frame in bytes, u32
+        52 + 32B   4  raw size in bytes, u32
+        56 + 32B   1  encoding, u8
+        57 + 32B   3  reserved, 0
     trailer    0   8  offset of the index from the start of the pack, u64
                8   4  number of index entries, u32, at least 1, at most 2^20
-              12   4  format version, u32 = 1
+              12   4  format version, u32: 2 if a frame has two bases, else 1
               16  32  pack id: BLAKE3-256 of the index
               48   8  XXH3-64, u64, seed 0, of bytes 0 to 47 of the trailer
               56   8  magic  89 'M' 'L' 'V' 'P' 'A' 'C' 'K'
@@ -41,16 +41,16 @@ from typing import NamedTuple
 
 from mlver.digests import blake3_hex, checksum
 from mlver.errors import IntegrityError
-from mlver.ids import ChunkId, PackId, is_hex
+from mlver.ids import DIGEST_SIZE, ChunkId, PackId, is_hex
 from mlver.store.frames import (
     CHECKSUM,
     HEADER_BYTES,
     MAX_CHUNK_BYTES,
-    MAX_HEADER_BYTES,
     Frame,
     FrameHeader,
     build_frame,
     parse_frame,
+    split_bases,
 )
 from mlver.store.storage import Buffer, StagedBlob, Storage
 
@@ -68,6 +68,7 @@ __all__ = [
     "pack_name",
     "read_frame",
     "read_pack_index",
+    "split_bases",
 ]
 
 PACKS_FOLDER = "packs"
@@ -78,12 +79,12 @@ PACK_MAX_ENTRIES = 1 << 16
 
 _SMALL_FRAME_BYTES = 64 << 10
 _GATHERED_BYTES = 1 << 20
-_VERSION = 1
 _MAGIC = b"\x89MLVPACK"
+_NONE = bytes(DIGEST_SIZE)
 PACK_SUFFIX = ".pack"
-_NO_BASE = bytes(32)
-_WRITE_ENTRY = struct.Struct("<32s32sQQIIB3x")
-_READ_ENTRY = struct.Struct("<32s32sQ8xIIB3x")
+_WRITE_ENTRIES = {1: struct.Struct("<32s32sQQIIB3x"), 2: struct.Struct("<32s64sQQIIB3x")}
+"""An index entry by format version: the number of bases it has room for."""
+_READ_ENTRIES = {1: struct.Struct("<32s32sQ8xIIB3x"), 2: struct.Struct("<32s64sQ8xIIB3x")}
 _TRAILER = struct.Struct("<QII32s")
 _TRAILER_BYTES = _TRAILER.size + CHECKSUM.size + len(_MAGIC)
 _TAIL_BYTES = 64 << 10
@@ -95,7 +96,7 @@ class PackEntry(NamedTuple):
 
     Attributes:
         chunk: Identity of the raw bytes.
-        base: The chunk that decoding needs, if any.
+        bases: Ids of the chunks that decoding needs, end to end; see `split_bases`.
         offset: Of the frame from the start of the pack, in bytes.
         frame_length: Of the whole frame with its header, in bytes.
         raw_size: Of the decoded chunk, in bytes.
@@ -103,7 +104,7 @@ class PackEntry(NamedTuple):
     """
 
     chunk: ChunkId
-    base: ChunkId | None
+    bases: bytes
     offset: int
     frame_length: int
     raw_size: int
@@ -133,7 +134,7 @@ class PackWriter:
     def __init__(self, staged: StagedBlob) -> None:
         self.staged = staged
         self._entries: list[PackEntry] = []
-        self._index: list[bytes] = []
+        self._checksums: list[int] = []
         self._gathered = bytearray()
         """Small frames that are written together: a call for each would cost more than the bytes."""
 
@@ -168,23 +169,14 @@ class PackWriter:
             self._flush()
         entry = PackEntry(
             header.chunk,
-            header.base,
+            header.bases,
             offset,
             frame.size_bytes,
             header.raw_size,
             header.encoding,
         )
-        packed = _WRITE_ENTRY.pack(
-            entry.chunk,
-            entry.base or _NO_BASE,
-            offset,
-            frame.checksum,
-            entry.frame_length,
-            entry.raw_size,
-            entry.encoding,
-        )
         self._entries.append(entry)
-        self._index.append(packed)
+        self._checksums.append(frame.checksum)
         return entry
 
     def finish(self) -> tuple[PackId, list[PackEntry]]:
@@ -197,9 +189,16 @@ class PackWriter:
         if not self._entries:
             raise ValueError("A pack holds at least one frame.")
         self._flush()
-        index = b"".join(self._index)
+        version = 2 if any(len(entry.bases) > DIGEST_SIZE for entry in self._entries) else 1
+        write = _WRITE_ENTRIES[version].pack
+        index = b"".join(
+            write(chunk, bases, offset, checksum, length, raw_size, encoding)
+            for (chunk, bases, offset, length, raw_size, encoding), checksum in zip(
+                self._entries, self._checksums, strict=True
+            )
+        )
         pack = PackId(blake3_hex(index))
-        trailer = _TRAILER.pack(self.staged.size_bytes, len(self._entries), _VERSION, bytes.fromhex(pack))
+        trailer = _TRAILER.pack(self.staged.size_bytes, len(self._entries), version, bytes.fromhex(pack))
         self.staged.write(index, trailer, CHECKSUM.pack(checksum(trailer)), _MAGIC)
         return pack, self._entries
 
@@ -224,19 +223,19 @@ def read_pack_index(storage: Storage, name: str) -> list[PackEntry]:
         raise _damaged(name, "it is too short to be one")
     tail_start = max(0, size_bytes - _TAIL_BYTES)
     tail = storage.read(name, tail_start, size_bytes - tail_start)
-    index_start, count = _parse_trailer(tail[-_TRAILER_BYTES:], size_bytes, name)
-    index_bytes = count * _READ_ENTRY.size
+    index_start, count, version = _parse_trailer(tail[-_TRAILER_BYTES:], size_bytes, name)
+    index_bytes = count * _READ_ENTRIES[version].size
     if index_start >= tail_start:
         index = memoryview(tail)[index_start - tail_start :][:index_bytes]
     else:
         index = memoryview(storage.read(name, index_start, tail_start - index_start) + tail)[:index_bytes]
     if blake3_hex(index) != pack_id_of(name):
         raise _damaged(name, "its index does not have the digest that its name says")
-    return _parse_index(index, index_start, name)
+    return _parse_index(index, index_start, version, name)
 
 
-def _parse_trailer(trailer: bytes, size_bytes: int, name: str) -> tuple[int, int]:
-    """Return the index's offset and the number of entries, which agree with the size of the file."""
+def _parse_trailer(trailer: bytes, size_bytes: int, name: str) -> tuple[int, int, int]:
+    """Return the index's offset, the number of entries, and the format: all agree with the size of the file."""
     index_start, count, version, digest = _TRAILER.unpack_from(trailer)
     if not trailer.endswith(_MAGIC):
         raise _damaged(name, "it does not end as a pack does; it may be truncated")
@@ -244,29 +243,34 @@ def _parse_trailer(trailer: bytes, size_bytes: int, name: str) -> tuple[int, int
         raise _damaged(name, "the checksum of its trailer does not match")
     if digest.hex() != pack_id_of(name):
         raise _damaged(name, f"it is the pack {digest.hex()}")
-    if version != _VERSION:
+    if version not in _READ_ENTRIES:
         raise _unknown(name, version)
     if not 0 < count <= _READ_MAX_ENTRIES:
         raise _damaged(name, f"its trailer says it has {count} entries")
-    if index_start + count * _READ_ENTRY.size + _TRAILER_BYTES != size_bytes:
+    if index_start + count * _READ_ENTRIES[version].size + _TRAILER_BYTES != size_bytes:
         raise _damaged(name, "its size is not what its trailer says")
-    return index_start, count
+    return index_start, count, version
 
 
-def _parse_index(index: Buffer, index_start: int, name: str) -> list[PackEntry]:
+def _parse_index(index: Buffer, index_start: int, version: int, name: str) -> list[PackEntry]:
     """Return the entries, whose frames fill the pack up to its index without gap or overlap."""
     entries = []
     expected = 0
     for (
         chunk,
-        base,
+        padded,
         offset,
         frame_length,
         raw_size,
         encoding,
-    ) in _READ_ENTRY.iter_unpack(index):
-        shortest = HEADER_BYTES if base == _NO_BASE else MAX_HEADER_BYTES
-        if offset != expected or not shortest <= frame_length <= shortest + MAX_CHUNK_BYTES or base == chunk:
+    ) in _READ_ENTRIES[version].iter_unpack(index):
+        bases = _unpad(padded)
+        shortest = HEADER_BYTES + len(bases)
+        if (
+            offset != expected
+            or not shortest <= frame_length <= shortest + MAX_CHUNK_BYTES
+            or chunk in split_bases(bases)
+        ):
             raise _damaged(name, f"the index entry of chunk {chunk.hex()} is out of place")
         if raw_size > MAX_CHUNK_BYTES:
             raise _damaged(name, f"chunk {chunk.hex()} is said to have {raw_size} bytes")
@@ -274,7 +278,7 @@ def _parse_index(index: Buffer, index_start: int, name: str) -> list[PackEntry]:
         entries.append(
             PackEntry(
                 chunk,
-                None if base == _NO_BASE else base,
+                bases,
                 offset,
                 frame_length,
                 raw_size,
@@ -305,14 +309,21 @@ def check_frame(data: Buffer, pack: PackId, entry: PackEntry) -> tuple[FrameHead
     """
     culprit = f"chunk {entry.chunk.hex()} at {entry.offset} of {pack_name(pack)}"
     header, payload = parse_frame(data, culprit)
-    if header != FrameHeader(entry.chunk, entry.raw_size, entry.encoding, entry.base):
+    if header != FrameHeader(entry.chunk, entry.raw_size, entry.encoding, entry.bases):
         raise IntegrityError(f"The frame of {culprit} is not the one that the index says.")
     return header, payload
 
 
+def _unpad(padded: bytes) -> bytes:
+    """Return the ids of bases without the zeros that stand for those that are not there."""
+    if padded[:DIGEST_SIZE] == _NONE:
+        return b""
+    return padded[:DIGEST_SIZE] if padded[DIGEST_SIZE:] in (b"", _NONE) else padded
+
+
 def _unknown(name: str, version: int) -> IntegrityError:
     return IntegrityError(
-        f"The pack {name} is written in format {version}; this program knows {_VERSION}.", hint="Upgrade mlver."
+        f"The pack {name} is written in format {version}; this program knows 1 and 2.", hint="Upgrade mlver."
     )
 
 

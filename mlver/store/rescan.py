@@ -42,7 +42,7 @@ def _intact_frame(storage: Storage, name: str, offset: int, end: int) -> tuple[P
         header, payload = parse_frame(storage.read(name, offset, length), f"{name} at {offset}")
     except IntegrityError:
         return None
-    return PackEntry(header.chunk, header.base, offset, length, header.raw_size, header.encoding), payload
+    return PackEntry(header.chunk, header.bases, offset, length, header.raw_size, header.encoding), payload
 
 
 def _find_magic(storage: Storage, name: str, start: int, end: int) -> int | None:

@@ -6,7 +6,7 @@ SCHEMA = """
 CREATE TABLE packs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, size_bytes INTEGER NOT NULL);
 CREATE TABLE chunks (
     id BLOB NOT NULL, pack INTEGER NOT NULL, offset INTEGER NOT NULL, frame_length INTEGER NOT NULL,
-    raw_size INTEGER NOT NULL, encoding INTEGER NOT NULL, base BLOB, PRIMARY KEY (id, pack)
+    raw_size INTEGER NOT NULL, encoding INTEGER NOT NULL, bases BLOB NOT NULL, PRIMARY KEY (id, pack)
 ) WITHOUT ROWID;
 """
 """Two writers may store one chunk in two packs; both places are kept, for when one pack goes."""

@@ -23,10 +23,10 @@ def chunk(number: int) -> ChunkId:
     return ChunkId((number + 1).to_bytes(2, "big") * 16)
 
 
-def write_pack(storage: MemoryStorage | LocalStorage, *chunks: ChunkId, base: ChunkId | None = None) -> PackId:
+def write_pack(storage: MemoryStorage | LocalStorage, *chunks: ChunkId, bases: bytes = b"") -> PackId:
     writer = PackWriter(storage.stage())
     for one in chunks:
-        writer.append(build_frame(FrameHeader(one, 3, 200, base), [b"xyz"]))
+        writer.append(build_frame(FrameHeader(one, 3, 200, bases), [b"xyz"]))
     pack, _ = writer.finish()
     writer.staged.commit(pack_name(pack))
     return pack
@@ -44,7 +44,7 @@ def index() -> ChunkIndex:
 
 def test_a_chunk_is_found_where_it_is(index: ChunkIndex) -> None:
     pack = PackId("a" * 64)
-    entries = [PackEntry(chunk(1), None, 0, 60, 4, 0), PackEntry(chunk(2), chunk(1), 60, (1 << 24) + 88, 1 << 24, 255)]
+    entries = [PackEntry(chunk(1), b"", 0, 60, 4, 0), PackEntry(chunk(2), chunk(1), 60, (1 << 24) + 88, 1 << 24, 255)]
     index.add_pack(pack, 1 << 33, entries)
     for entry in entries:
         assert index.find(entry.chunk) == Location(pack, entry)
@@ -78,14 +78,14 @@ def test_a_chunk_in_two_packs_outlives_one_of_them(index: ChunkIndex, storage: M
 
 
 def test_a_pack_is_added_once(index: ChunkIndex) -> None:
-    entry = PackEntry(chunk(1), None, 0, 60, 4, 0)
+    entry = PackEntry(chunk(1), b"", 0, 60, 4, 0)
     for _ in range(2):
         index.add_pack(PackId("a" * 64), 200, [entry])
     assert index.find_all(chunk(1)) == [Location(PackId("a" * 64), entry)]
 
 
 def test_refresh_catches_up_with_what_others_did(index: ChunkIndex, storage: MemoryStorage) -> None:
-    one, two = write_pack(storage, chunk(1)), write_pack(storage, chunk(2), base=chunk(1))
+    one, two = write_pack(storage, chunk(1)), write_pack(storage, chunk(2), bases=chunk(1))
     storage.put("packs/README", b"not a pack")
     first = index.refresh(storage)
     assert (first.added, first.dropped, first.damaged) == (tuple(sorted((one, two))), (), ())
@@ -142,7 +142,7 @@ def test_a_storage_that_fails_drops_nothing(index: ChunkIndex, storage: MemorySt
 
 def test_a_pack_is_asked_again_when_the_cache_was_wrong(index: ChunkIndex, storage: MemoryStorage) -> None:
     pack = write_pack(storage, chunk(1))
-    index.add_pack(pack, 1, [PackEntry(chunk(1), None, 5, 60, 4, 0), PackEntry(chunk(9), None, 65, 60, 4, 0)])
+    index.add_pack(pack, 1, [PackEntry(chunk(1), b"", 5, 60, 4, 0), PackEntry(chunk(9), b"", 65, 60, 4, 0)])
     index.reload_pack(storage, pack)
     assert index.find(chunk(9)) is None
     found = index.find(chunk(1))
@@ -184,7 +184,7 @@ def test_threads_look_up_while_one_adds(tmp_path: Path) -> None:
 
     def add() -> None:
         for start in range(0, 2000, 100):
-            entries = [PackEntry(one, None, 60 * place, 60, 4, 0) for place, one in enumerate(ids[start : start + 100])]
+            entries = [PackEntry(one, b"", 60 * place, 60, 4, 0) for place, one in enumerate(ids[start : start + 100])]
             index.add_pack(PackId(f"{start:064x}"), 6000, entries)
 
     def look(offset: int) -> None:

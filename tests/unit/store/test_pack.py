@@ -14,14 +14,23 @@ from mlver.ids import ChunkId, PackId
 from mlver.store import pack as pack_module
 from mlver.store.frames import MAX_CHUNK_BYTES, Frame, FrameHeader, build_frame, parse_frame
 from mlver.store.memory import MemoryStorage
-from mlver.store.pack import PackEntry, PackWriter, check_frame, pack_id_of, pack_name, read_frame, read_pack_index
+from mlver.store.pack import (
+    PackEntry,
+    PackWriter,
+    check_frame,
+    pack_id_of,
+    pack_name,
+    read_frame,
+    read_pack_index,
+    split_bases,
+)
 from mlver.store.rescan import rescan
 
 BASE = ChunkId(b"B" * 32)
 
 
-def frame(raw: bytes, base: ChunkId | None = None, encoding: int = 7) -> Frame:
-    return build_frame(FrameHeader(chunk_id(raw), len(raw), encoding, base), [raw[:3], memoryview(raw)[3:]])
+def frame(raw: bytes, bases: bytes = b"", encoding: int = 7) -> Frame:
+    return build_frame(FrameHeader(chunk_id(raw), len(raw), encoding, bases), [raw[:3], memoryview(raw)[3:]])
 
 
 def write_pack(storage: MemoryStorage, *frames: Frame) -> tuple[PackId, list[PackEntry]]:
@@ -45,13 +54,25 @@ def small(storage: MemoryStorage) -> PackId:
 
 def test_what_was_written_is_read(storage: MemoryStorage) -> None:
     raws = [b"", b"a", b"hello world" * 100, bytes(1 << 20)]
-    frames = [frame(raw, BASE if index % 2 else None, index) for index, raw in enumerate(raws)]
+    frames = [frame(raw, BASE if index % 2 else b"", index) for index, raw in enumerate(raws)]
     pack, entries = write_pack(storage, *frames)
     assert read_pack_index(storage, pack_name(pack)) == entries
     for raw, entry, written in zip(raws, entries, frames, strict=True):
         header, payload = read_frame(storage, pack, entry)
         assert header == written.header
         assert payload == raw
+
+
+def test_a_frame_may_have_two_bases(storage: MemoryStorage) -> None:
+    two = BASE + chunk_id(b"another")
+    frames = [frame(b"first", two), frame(b"second", BASE), frame(b"third")]
+    pack, entries = write_pack(storage, *frames)
+    assert [split_bases(entry.bases) for entry in entries] == [[BASE, chunk_id(b"another")], [BASE], []]
+    assert read_pack_index(storage, pack_name(pack)) == entries
+    assert [read_frame(storage, pack, entry)[0] for entry in entries] == [one.header for one in frames]
+    for wrong in (BASE + b"x", two + BASE, chunk_id(b"first") + BASE, BASE + chunk_id(b"first")):
+        with pytest.raises(ValueError, match="cannot be"):
+            frame(b"first", wrong)
 
 
 def test_the_layout_is_the_documented_one(storage: MemoryStorage) -> None:
@@ -154,8 +175,8 @@ def test_forged_packs_are_refused(storage: MemoryStorage) -> None:
 
 
 def test_a_format_of_the_future_is_refused_with_a_hint(storage: MemoryStorage) -> None:
-    name = forge(storage, bytes(60), [ENTRY.pack(b"a" * 32, bytes(32), 0, 0, 60, 4, 0)], version=2)
-    with pytest.raises(IntegrityError, match="format 2") as caught:
+    name = forge(storage, bytes(60), [ENTRY.pack(b"a" * 32, bytes(32), 0, 0, 60, 4, 0)], version=3)
+    with pytest.raises(IntegrityError, match="format 3") as caught:
         read_pack_index(storage, name)
     assert caught.value.hint == "Upgrade mlver."
 
@@ -192,7 +213,7 @@ def test_an_intact_frame_that_is_not_the_indexed_one_is_refused(storage: MemoryS
     check_frame(data, small, entry)
     wrong = [
         entry._replace(chunk=BASE),
-        entry._replace(base=None),
+        entry._replace(bases=b""),
         entry._replace(raw_size=entry.raw_size + 1),
         entry._replace(encoding=entry.encoding + 1),
     ]
