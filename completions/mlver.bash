@@ -34,12 +34,13 @@ _mlver() {
         case $command:$word in
             :-C) previous=$word ;;
             init:-C) previous=$word ;;
-            add:-n | add:--name | add:-t | add:--type | add:-m | add:--message | add:-a | add:--alias | add:--tag | add:--meta | add:--meta-file | add:--metric | add:--exclude | add:-C) previous=$word ;;
+            add:-n | add:--name | add:-t | add:--type | add:-m | add:--message | add:-a | add:--alias | add:--tag | add:--meta | add:--meta-file | add:--metric | add:--exclude | add:--base | add:--compression | add:-C) previous=$word ;;
             status:-C) previous=$word ;;
             rm:-C) previous=$word ;;
             restore:-C) previous=$word ;;
             log:-n | log:--limit | log:-C) previous=$word ;;
             show:-C) previous=$word ;;
+            diff:--depth | diff:--tensor | diff:--sort | diff:--expect-frozen | diff:--fail-if | diff:-C) previous=$word ;;
             ls:-C) previous=$word ;;
             cat:-C) previous=$word ;;
             pull:-o | pull:--output | pull:--path | pull:-C) previous=$word ;;
@@ -52,6 +53,7 @@ _mlver() {
             reflog:-n | reflog:--limit | reflog:-C) previous=$word ;;
             undo:--artifact | undo:-C) previous=$word ;;
             verify:-C) previous=$word ;;
+            gc:--level | gc:-C) previous=$word ;;
             du:-C) previous=$word ;;
             *:-*) ;;
             :*) command=$word ;;
@@ -64,7 +66,7 @@ _mlver() {
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "--version -C -q --quiet --json -h --help"; return; fi
-            _mlver_offer words "init add status rm restore log show ls cat pull alias tag note meta switch rename reflog undo verify du"
+            _mlver_offer words "init add status rm restore log show diff ls cat pull alias tag note meta switch rename reflog undo verify gc du"
             ;;
         init)
             case $previous in
@@ -84,9 +86,11 @@ _mlver() {
                 --meta-file) _mlver_offer files; _mlver_trim; return ;;
                 --metric) _mlver_offer nothing; _mlver_trim; return ;;
                 --exclude) _mlver_offer nothing; _mlver_trim; return ;;
+                --base) _mlver_offer revisions; _mlver_trim; return ;;
+                --compression) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-n --name -t --type -m --message -a --alias --tag --meta --meta-file --metric --exclude --rehash -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "-n --name -t --type -m --message -a --alias --tag --meta --meta-file --metric --exclude --base --compression --rehash -C -q --quiet --json -h --help"; return; fi
             if ((place >= 0)); then _mlver_offer files; fi
             ;;
         status)
@@ -124,6 +128,19 @@ _mlver() {
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
+            ;;
+        diff)
+            case $previous in
+                --depth) _mlver_offer nothing; _mlver_trim; return ;;
+                --tensor) _mlver_offer nothing; _mlver_trim; return ;;
+                --sort) _mlver_offer nothing; _mlver_trim; return ;;
+                --expect-frozen) _mlver_offer nothing; _mlver_trim; return ;;
+                --fail-if) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--names-only --stat --markdown --depth --all --tensor --sort --exit-code --expect-frozen --fail-if -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            if ((place == 1)); then _mlver_offer nothing; fi
             ;;
         ls)
             case $previous in
@@ -221,6 +238,13 @@ _mlver() {
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
+            ;;
+        gc)
+            case $previous in
+                --level) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--repack --level -C -q --quiet --json -h --help"; return; fi
             ;;
         du)
             case $previous in

@@ -6,11 +6,14 @@ import getpass
 import socket
 import tomllib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
-from mlver.errors import MlverError
+from mlver.errors import MlverError, UsageError
 
 CONFIG_NAME = "config.toml"
+Compression = Literal["fast", "balanced", "max"]
+"""How much time smaller packs are worth; docs/benchmarks.md has the table."""
+COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +22,11 @@ class Config:
 
     Attributes:
         identity: Who is recorded as the author of events, such as `ada@workstation`.
+        compression: What `add` spends on making packs small.
     """
 
     identity: str
+    compression: Compression
 
 
 def parse_config(text: bytes) -> Config:
@@ -40,14 +45,26 @@ def parse_config(text: bytes) -> Config:
     identity = _table(document, "identity").get("name", "")
     if not isinstance(identity, str):
         raise MlverError("config.toml: identity.name must be text.")
-    return Config(identity=identity or default_identity())
+    compression = check_compression(document.get("compression", "balanced"), "config.toml: ")
+    return Config(identity or default_identity(), compression)
+
+
+def check_compression(word: Any, where: str = "") -> Compression:
+    """Return a level of compression.
+
+    Raises:
+        UsageError: There is no such level; `where` begins the message.
+    """
+    if word not in COMPRESSIONS:
+        raise UsageError(f"{where}compression {word!r} is not known.", f"Choose one of: {', '.join(COMPRESSIONS)}.")
+    return word  # type: ignore[no-any-return]
 
 
 def new_config_text() -> bytes:
     """Return the `config.toml` of a new repository."""
     import tomli_w
 
-    return tomli_w.dumps({"identity": {"name": ""}}).encode()
+    return tomli_w.dumps({"compression": "balanced", "identity": {"name": ""}}).encode()
 
 
 def default_identity() -> str:

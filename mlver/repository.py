@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from mlver.config import check_compression
 from mlver.history.manifest import Manifest, read_manifest
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.ops import artifacts, labels, removal, undo, version_files
@@ -28,6 +29,7 @@ from mlver.ops.init import init_repository
 from mlver.ops.opening import OpenRepository, find_repository, open_repository
 from mlver.ops.progress import Progress
 from mlver.ops.pull import PullResult, plan_pull, pull
+from mlver.ops.repack import RepackResult, repack
 from mlver.ops.status import StatusResult, status
 from mlver.ops.usage import UsageResult, usage
 from mlver.ops.verify import VerifyResult, verify
@@ -106,6 +108,8 @@ class Repository:
         metrics: Mapping[str, float] | None = None,
         exclude: Sequence[str] = (),
         rehash: bool = False,
+        base: str | None = None,
+        compression: str | None = None,
         progress: Progress | None = None,
     ) -> AddResult:
         """Make the content of files and folders a version, unless a version of the artifact has it already.
@@ -114,7 +118,7 @@ class Repository:
 
         Raises:
             NotFoundError: A path does not exist.
-            UsageError: A name, type, metric or metadata value is not allowed.
+            UsageError: A name, type, metric, metadata value or level is not allowed.
             ConflictError: A file keeps changing while it is read.
             MlverError: A file cannot be read or kept, or the store cannot be written.
         """
@@ -129,6 +133,8 @@ class Repository:
             metrics=metrics or {},
             exclude=exclude,
             rehash=rehash,
+            base=base,
+            compression=compression,
         )
         return self._run(lambda: add(self._opened, request, progress))
 
@@ -322,6 +328,19 @@ class Repository:
             NotFoundError: There is no such version.
         """
         return self._run(lambda: verify(self._opened, revision, progress))
+
+    def repack(self, level: str = "max", progress: Progress | None = None) -> RepackResult:
+        """Write all packs anew, each chunk against what it resembles most; no version changes.
+
+        Args:
+            level: `fast`, `balanced` or `max`.
+            progress: Told of the bytes written anew.
+
+        Raises:
+            UsageError: There is no such level.
+            MlverError: The disk is full, or failed; nothing was lost.
+        """
+        return self._run(lambda: repack(self._opened, check_compression(level), progress))
 
     def usage(self, name: str | None = None) -> UsageResult:
         """Count the bytes of one artifact, or of all.

@@ -26,6 +26,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
     "Look": (
         Entry("log", "List the versions of an artifact, newest first."),
         Entry("show", "Show everything known about one version."),
+        Entry("diff", "Show what changed between two versions, or a version and a folder."),
         Entry("ls", "List artifacts, or the files of a version."),
         Entry("cat", "Write one file of a version to standard output."),
     ),
@@ -44,6 +45,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
     ),
     "Care for the store": (
         Entry("verify", "Read everything again and check it against its digests."),
+        Entry("gc", "Make a repository smaller."),
         Entry("du", "Show how many bytes artifacts and versions take."),
     ),
 }

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlver.config import check_compression
 from mlver.digests import canonical_json
 from mlver.errors import NotFoundError, UsageError
 from mlver.history.event import Action, AddVersion, MoveAlias, SetTag, SetValue
 from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.ids import ManifestId
 from mlver.names import check_alias, check_artifact_name, check_tag, check_text
+from mlver.ops.bases import BaseFinder
 from mlver.ops.commit import check_artifact, commit, ensure_artifact
 from mlver.ops.content import StoredContent, store_content
 from mlver.ops.opening import OpenRepository
@@ -21,6 +24,8 @@ from mlver.ops.progress import Progress, Silent
 from mlver.ops.scan import scan
 
 MAX_METADATA_DEPTH = 64
+_OLDER = 4
+"""Versions before the newest that are looked at for tensors which that one lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class AddRequest:
         metrics: Finite numbers by key.
         exclude: Patterns of files to leave out, in gitignore syntax.
         rehash: Read every file, whatever the stat cache says.
+        base: A version whose tensors the new ones probably resemble, as a revision; None finds one.
+        compression: `fast`, `balanced` or `max`; None is what the repository's settings say.
         provenance: What the caller knows of where the content came from, as JSON values.
     """
 
@@ -51,6 +58,8 @@ class AddRequest:
     metrics: Mapping[str, float] = field(default_factory=dict)
     exclude: Sequence[str] = ()
     rehash: bool = False
+    base: str | None = None
+    compression: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -63,9 +72,11 @@ class AddResult:
         created: False when a version had the content already.
         new_bytes: Raw bytes that the store did not have.
         stored_bytes: What they take in packs.
+        delta_bytes: How many of the new bytes are stored as differences to what was stored before.
         moved_aliases: Aliases that moved or are new.
         updated: What was said anew of a version that had the content already, such as `metric val_acc`.
         weights_identical_to: Another version with the same weights in other bytes, as `NAME:vN`.
+        tensors_in: Another version that has all of its tensors, under other names or among others.
         warnings: What a person should know.
     """
 
@@ -73,9 +84,11 @@ class AddResult:
     created: bool
     new_bytes: int
     stored_bytes: int
+    delta_bytes: int
     moved_aliases: tuple[str, ...]
     updated: tuple[str, ...]
     weights_identical_to: str | None
+    tensors_in: str | None
     warnings: tuple[str, ...]
 
 
@@ -84,7 +97,7 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
 
     Raises:
         NotFoundError: A path does not exist.
-        UsageError: A name, type, metric or metadata value is not allowed.
+        UsageError: A name, type, metric, metadata value or level is not allowed.
         ConflictError: A file keeps changing while it is read.
         MlverError: A file cannot be read or kept, or the store cannot be written.
     """
@@ -92,10 +105,12 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
     repository.index.refresh()
     name = _artifact_name(repository, request)
     check_artifact(repository, name, request.type)  # before reading gigabytes
+    level = check_compression(request.compression or repository.config.compression)
+    bases = _base_finder(repository, name, request)
     found = scan(request.paths, request.exclude)
     if not found.sources and not found.folders:
         raise NotFoundError("There is nothing to add: no file was found, or all are ignored.")
-    content = store_content(repository, found, request.rehash, progress or Silent())
+    content = store_content(repository, found, bases, level, request.rehash, progress or Silent())
     artifact = ensure_artifact(repository, name, request.type)
     publication = _Publication(repository, artifact, request, content)
     commit(repository, artifact, publication.decide)
@@ -110,9 +125,11 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
         created=publication.created,
         new_bytes=content.new_bytes,
         stored_bytes=content.stored_bytes,
+        delta_bytes=content.delta_bytes,
         moved_aliases=tuple(publication.moved),
         updated=tuple(publication.updated),
         weights_identical_to=publication.weights_identical_to,
+        tensors_in=publication.tensors_in,
         warnings=(*found.warnings, *_warnings(request, content, publication)),
     )
 
@@ -132,6 +149,7 @@ class _Publication:
         self.moved: list[str] = []
         self.updated: list[str] = []
         self.weights_identical_to: str | None = None
+        self.tensors_in: str | None = None
 
     def decide(self) -> list[Action]:
         existing = [v for v in self._index.live_versions_of(self._content.id) if v.artifact == self._artifact.name]
@@ -143,6 +161,9 @@ class _Publication:
         if self._content.weights is not None:
             twin = self._index.version_with_weights(self._content.weights, self._artifact)
             self.weights_identical_to = twin.name if twin else None
+        if self._content.tensors_in is not None and self.weights_identical_to is None:
+            holders = self._index.live_versions_of(self._content.tensors_in)
+            self.tensors_in = holders[0].name if holders else None
         return [self._new_version(), *self._alias_moves()]
 
     def _new_version(self) -> AddVersion:
@@ -274,6 +295,25 @@ def _artifact_name(repository: OpenRepository, request: AddRequest) -> str:
         repository.notices.append(f"Artifact {wanted!r} was renamed: it is {renamed.name!r} now.")
         return renamed.name
     return wanted
+
+
+def _base_finder(repository: OpenRepository, name: str, request: AddRequest) -> BaseFinder:
+    """Return what finds bases: first in the version the paths came from, and in the newest of the artifact.
+
+    Raises:
+        NotFoundError: The version that the request names does not exist.
+    """
+    if request.base is not None:
+        return BaseFinder(repository, [repository.resolve(request.base).version.id], is_final=True)
+    likely: list[ManifestId] = []
+    older: list[ManifestId] = []
+    if len(request.paths) == 1 and (origin := read_origin(repository, request.paths[0])) is not None:
+        likely += [version.id for version in repository.index.live_versions_of(origin.id)[:1]]
+    artifact = repository.index.artifact(name)
+    if artifact is not None:
+        versions = [version.id for version in repository.index.versions(artifact, limit=_OLDER + 1)]
+        likely, older = likely + versions[:1], versions[1:]
+    return BaseFinder(repository, likely, older)
 
 
 def _warnings(request: AddRequest, content: StoredContent, publication: _Publication) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mlver.chunks import ChunkWriter
+from mlver.chunks import ChunkWriter, Level
 from mlver.digests import blake3_hex
 from mlver.errors import IntegrityError
 from mlver.history.manifest import FileEntry, Manifest, TensorEntry, build_manifest, read_manifest, write_manifest
 from mlver.ids import ManifestId
+from mlver.ops.bases import BaseFinder
 from mlver.ops.entries import IngestedFile
 from mlver.ops.ingest import ingest
 from mlver.ops.opening import OpenRepository
@@ -27,7 +28,9 @@ class StoredContent:
         id: The manifest.
         new_bytes: Raw bytes that the store did not have.
         stored_bytes: What they take in packs.
-        warnings: Files whose pickle names more than weights need, and broken weight files.
+        delta_bytes: How many of the new bytes are stored as differences to what was stored before.
+        tensors_in: Another manifest that has all of its tensors, if one was met.
+        warnings: Files whose pickle names more than weights need, broken weight files, and bases that are damaged.
     """
 
     id: ManifestId
@@ -37,15 +40,21 @@ class StoredContent:
     weights: str | None
     new_bytes: int = 0
     stored_bytes: int = 0
+    delta_bytes: int = 0
+    tensors_in: ManifestId | None = None
     warnings: tuple[str, ...] = ()
 
 
-def store_content(repository: OpenRepository, found: Scan, rehash: bool, progress: Progress) -> StoredContent:
+def store_content(
+    repository: OpenRepository, found: Scan, bases: BaseFinder, level: Level, rehash: bool, progress: Progress
+) -> StoredContent:
     """Store what is new of the files found, and the manifest of all of them, durably.
 
     Args:
         repository: The repository.
         found: What is on disk.
+        bases: Finds what new tensors may resemble.
+        level: How much time smaller packs are worth.
         rehash: Read every file, whatever the stat cache says.
         progress: Told of the bytes read.
 
@@ -60,10 +69,10 @@ def store_content(repository: OpenRepository, found: Scan, rehash: bool, progres
         return known
     untouched = {} if rehash else _untouched(repository, found.sources)
     touched = [source for source in found.sources if source.path not in untouched]
-    with ChunkWriter(repository.storage, repository.chunk_index) as writer:
+    with ChunkWriter(repository.storage, repository.chunk_index, level) as writer:
         progress.start(sum(source.stamp.size_bytes for source in touched), "Adding")
         try:
-            read = ingest(writer, touched, progress)
+            read = ingest(writer, touched, bases, progress)
             writer.finish()
         finally:
             progress.done()
@@ -77,7 +86,9 @@ def store_content(repository: OpenRepository, found: Scan, rehash: bool, progres
         manifest.weights,
         writer.new_bytes,
         writer.stored_bytes,
-        tuple(_warnings(manifest, read.values())),
+        writer.delta_bytes,
+        bases.holder(manifest),
+        (*_warnings(manifest, read.values()), *_base_warnings(writer)),
     )
     _remember(repository, content.id, read, fingerprint)
     return content
@@ -90,6 +101,15 @@ def _warnings(manifest: Manifest, read: Iterable[IngestedFile]) -> Iterator[str]
     for broken in read:
         if broken.problem is not None:
             yield f"{broken.entry.path} is kept as plain bytes, since it is no sound weight file: {broken.problem}."
+
+
+def _base_warnings(writer: ChunkWriter) -> Iterator[str]:
+    if writer.base_problems:
+        first = next(iter(writer.base_problems))
+        yield (
+            f"Chunks are stored whole, because {len(writer.base_problems)} that they resemble cannot be read: {first}"
+            " mlver verify tells more."
+        )
 
 
 def _fingerprint(found: Scan) -> bytes:

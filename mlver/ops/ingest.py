@@ -12,18 +12,20 @@ import queue
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from mlver.chunks import ChunkWriter, PreparedChunk
-from mlver.digests import Buffer
+from mlver.chunks import ChunkWriter, Piece, PreparedChunk
 from mlver.errors import ConflictError
 from mlver.formats import TENSOR_CHUNK_BYTES, ChunkSpan, Layout, Region, cut_bytes, cut_tensor, plan
 from mlver.history.manifest import ChunkRef
+from mlver.ops.bases import BaseFinder
 from mlver.ops.entries import IngestedFile, describe
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress
 from mlver.ops.scan import Source
 from mlver.ops.source_file import (
     ChangedError,
+    OpenFile,
     Reading,
+    WholeFile,
     check_unchanged,
     open_source,
     read_whole,
@@ -48,14 +50,16 @@ _Done = Callable[[list[PreparedChunk]], None]
 _Task = tuple[_Work, _Done]
 
 
-def ingest(writer: ChunkWriter, sources: Sequence[Source], progress: Progress) -> dict[str, IngestedFile]:
-    """Put files into the store and return what is known of each, by path.
+def ingest(
+    writer: ChunkWriter, sources: Sequence[Source], bases: BaseFinder, progress: Progress
+) -> dict[str, IngestedFile]:
+    """Put files into the store, their tensors against what they resemble; return what is known of each, by path.
 
     Raises:
         ConflictError: A file changed twice while it was read.
         MlverError: A file cannot be read, or the store cannot be written.
     """
-    pipeline = _Pipeline(writer, progress)
+    pipeline = _Pipeline(writer, bases, progress)
     pipeline.run(sources)
     if pipeline.changed:
         again, pipeline.changed = pipeline.changed, []
@@ -69,10 +73,11 @@ def ingest(writer: ChunkWriter, sources: Sequence[Source], progress: Progress) -
 
 
 class _Pipeline:
-    def __init__(self, writer: ChunkWriter, progress: Progress) -> None:
+    def __init__(self, writer: ChunkWriter, bases: BaseFinder, progress: Progress) -> None:
         self.found: dict[str, IngestedFile] = {}
         self.changed: list[Source] = []
         self._writer = writer
+        self._bases = bases
         self._progress = progress
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._open: set[int] = set()
@@ -110,17 +115,19 @@ class _Pipeline:
         readings: list[tuple[Reading, int]] = []
 
         def work() -> list[PreparedChunk]:
-            pieces: list[tuple[Buffer, str | None]] = []
+            pieces: list[Piece] = []
             for source in batch:
                 try:
                     reading, content = read_whole(source, _SMALL_FILE_BYTES)
                 except ChangedError:
                     self.changed.append(source)
                     continue
-                cut = _cut_whole(reading.layout, content)
+                if reading.layout is not None:
+                    reading.twins = self._bases.twins(source.path, reading.layout, WholeFile(content))
+                cut = _cut_whole(reading, content)
                 readings.append((reading, len(cut)))
                 pieces += cut
-            return self._writer.prepare_many(pieces)
+            return self._writer.prepare(pieces)
 
         def done(chunks: list[PreparedChunk]) -> None:
             start = 0
@@ -138,6 +145,9 @@ class _Pipeline:
         self._open.add(descriptor)
         try:
             reading = start_reading(source, descriptor)
+            if reading.layout is not None:
+                file = OpenFile(descriptor, reading.stamp.size_bytes)
+                reading.twins = self._bases.twins(source.path, reading.layout, file)
             for group in _groups(reading.layout, reading.stamp.size_bytes):
                 if isinstance(group, Region):
                     yield from self._byte_region(reading, descriptor, group)
@@ -160,12 +170,16 @@ class _Pipeline:
                 os.preadv(descriptor, [view[: end - start]], start)
             except OSError as error:
                 raise unreadable(reading.source, error) from error
-            return self._writer.prepare_many(
-                [(view[span.offset - start : span.offset - start + span.size_bytes], span.dtype) for span in spans]
+            stretches = (view[span.offset - start : span.offset - start + span.size_bytes] for span in spans)
+            return self._writer.prepare(
+                [Piece(raw, span.dtype, reading.base(span)) for raw, span in zip(stretches, spans, strict=True)]
             )
 
         def done(chunks: list[PreparedChunk]) -> None:
             self._buffers.put(buffer)
+            for chunk, span in zip(chunks, spans, strict=True):
+                if chunk.base_was_tried:
+                    reading.learn(span, chunk.base_helped)
             reading.chunks += [ChunkRef(chunk.id, chunk.size_bytes) for chunk in chunks]
 
         return work, done
@@ -188,7 +202,7 @@ class _Pipeline:
 
     def _byte_chunks(self, reading: Reading, pieces: list[memoryview]) -> _Task:
         def work() -> list[PreparedChunk]:
-            return self._writer.prepare_many([(piece, None) for piece in pieces])
+            return self._writer.prepare([Piece(piece) for piece in pieces])
 
         def done(chunks: list[PreparedChunk]) -> None:
             reading.chunks += [ChunkRef(chunk.id, chunk.size_bytes) for chunk in chunks]
@@ -229,7 +243,7 @@ def _groups(layout: Layout | None, size_bytes: int) -> Iterator[Region | list[Ch
             group = []
             yield region
             continue
-        for span in cut_tensor(layout.tensors[region.tensor]):
+        for span in cut_tensor(layout.tensors[region.tensor], region.tensor):
             start = group[0].offset if group else span.offset
             if span.offset + span.size_bytes - start > _GROUP_BYTES:
                 yield group
@@ -239,17 +253,20 @@ def _groups(layout: Layout | None, size_bytes: int) -> Iterator[Region | list[Ch
         yield group
 
 
-def _cut_whole(layout: Layout | None, content: bytes) -> list[tuple[Buffer, str | None]]:
-    """Return the chunks of a whole file, each with its element type."""
-    view = memoryview(content)
-    chunks: list[tuple[Buffer, str | None]] = []
+def _cut_whole(reading: Reading, content: bytes) -> list[Piece]:
+    """Return the chunks of a whole file, each with its element type and what it may resemble."""
+    view, layout = memoryview(content), reading.layout
+    chunks: list[Piece] = []
     for region in plan(layout, len(content)):
         if region.tensor is not None and layout is not None:
-            spans = cut_tensor(layout.tensors[region.tensor])
-            chunks += [(view[span.offset : span.offset + span.size_bytes], span.dtype) for span in spans]
+            spans = cut_tensor(layout.tensors[region.tensor], region.tensor)
+            chunks += [
+                Piece(view[span.offset : span.offset + span.size_bytes], span.dtype, reading.base(span))
+                for span in spans
+            ]
         else:
             pieces = _pieces(view[region.offset : region.offset + region.size_bytes], final=True)
-            chunks += [(piece, None) for piece in pieces]
+            chunks += [Piece(piece) for piece in pieces]
     return chunks
 
 

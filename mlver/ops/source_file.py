@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from mlver.chunks import Base
 from mlver.errors import MlverError
-from mlver.formats import Layout, diagnose
+from mlver.formats import ChunkSpan, Layout, diagnose
 from mlver.history.manifest import ChunkRef
 from mlver.ops.scan import Source
 from mlver.ops.stat_cache import Stamp
+from mlver.ops.twins import Twin
 
 _TICK_SECONDS = 0.02
 _HEAD_BYTES = 256
@@ -33,6 +36,7 @@ class Reading:
         problem: Why it is none, if it starts as one.
         head: Its first bytes.
         chunks: The chunks read so far, in order.
+        twins: What each of its tensors may resemble, none if nothing was looked for.
     """
 
     source: Source
@@ -42,6 +46,19 @@ class Reading:
     problem: str | None
     head: bytes
     chunks: list[ChunkRef] = field(default_factory=list)
+    twins: Sequence[Twin | None] = ()
+
+    def base(self, span: ChunkSpan) -> Base | None:
+        """Return what the chunk at `span` may resemble."""
+        if not self.twins or span.tensor is None or self.layout is None:
+            return None
+        twin, start = self.twins[span.tensor], span.offset - self.layout.tensors[span.tensor].offset
+        return twin.base(start, span.size_bytes) if twin is not None and twin.is_promising(start) else None
+
+    def learn(self, span: ChunkSpan, helped: bool) -> None:
+        """Note whether its base helped the chunk at `span`."""
+        if span.tensor is not None and (twin := self.twins[span.tensor]) is not None:
+            twin.learn(helped)
 
 
 class WholeFile:

@@ -145,6 +145,7 @@ def _tell_story(home: Path, run: Any) -> None:
     run("mlver add", "add", "model/notes.txt", "--name", "other", "--type", "text")
     _look(run)
     _change(home, run)
+    run("mlver gc", "gc", "--repack")
     _damage(home, run)
 
 

@@ -105,7 +105,7 @@ class Bytes:
         return self.take(len(self.data) - self.at)
 
 
-def decode(encoding: int, payload: bytes, size: int, seen: Counter[str]) -> bytes:
+def decode(encoding: int, payload: bytes, size: int, seen: Counter[str], base: bytes = b"") -> bytes:
     """Decode a payload; `seen` counts which parts of the page were needed."""
     name = {0: "RAW", 1: "ZSTD", 2: "PLANES", 3: "SPARSE"}.get(encoding)
     require(name is not None, f"encoding {encoding} is unknown")
@@ -205,29 +205,30 @@ class Place:
     offset: int
     length: int
     head: tuple[int, int, bytes]
-    base: bytes
+    bases: tuple[bytes, ...]
     checksum: int
 
 
-def pack_places(path: Path) -> dict[bytes, Place]:
+def pack_places(path: Path) -> Iterator[tuple[bytes, Place]]:
     data = path.read_bytes()
     require(len(data) >= 64, "a pack is too short")
     start, count, version, identity = struct.unpack_from("<QII32s", data, len(data) - 64)
     (checksum,) = struct.unpack_from("<Q", data, len(data) - 16)
-    require(data.endswith(b"\x89MLVPACK") and version == 1, f"{path.name} does not end as a pack")
+    require(data.endswith(b"\x89MLVPACK") and version in (1, 2), f"{path.name} does not end as a pack")
     require(xxhash.xxh3_64_intdigest(data[-64:-16]) == checksum, "the trailer's checksum")
-    require(1 <= count <= 1 << 20 and start + 92 * count + 64 == len(data), "the trailer's numbers")
-    index = data[start : start + 92 * count]
+    size = 60 + 32 * version
+    require(1 <= count <= 1 << 20 and start + size * count + 64 == len(data), "the trailer's numbers")
+    index = data[start : start + size * count]
     require(hexadecimal(index) == identity.hex() == path.stem, f"{path.name} has another id")
-    places: dict[bytes, Place] = {}
     end = 0
-    for fields in struct.iter_unpack("<32s32sQQIIB3s", index):
-        chunk, base, offset, frame_sum, length, raw_size, encoding, zero = fields
-        require(offset == end and zero == bytes(3) and raw_size <= MAX_CHUNK and base != chunk, "an index entry")
-        places[chunk] = Place(path, offset, length, (raw_size, encoding, chunk), base, frame_sum)
+    for fields in struct.iter_unpack(f"<32s{32 * version}sQQIIB3s", index):
+        chunk, room, offset, frame_sum, length, raw_size, encoding, zero = fields
+        bases = tuple(room[at : at + 32] for at in range(0, len(room), 32) if room[at : at + 32] != bytes(32))
+        require(b"".join(bases) == room[: 32 * len(bases)] and chunk not in bases, "the bases of an index entry")
+        require(offset == end and zero == bytes(3) and raw_size <= MAX_CHUNK, "an index entry")
+        yield chunk, Place(path, offset, length, (raw_size, encoding, chunk), bases, frame_sum)
         end = offset + length
     require(end == start, "frames do not fill the pack")
-    return places
 
 
 def read_frame(place: Place) -> bytes:
@@ -235,15 +236,15 @@ def read_frame(place: Place) -> bytes:
     with place.pack.open("rb") as file:
         file.seek(place.offset)
         frame = file.read(place.length)
-    magic, payload_size, raw_size, encoding, flags, zero, chunk = struct.unpack_from("<4sIIBBH32s", frame)
-    require(magic == b"\x89ML1" and flags <= 1 and zero == 0 and payload_size <= MAX_CHUNK, "a frame's header")
-    end = 80 if flags else 48
-    base = frame[48:80] if flags else bytes(32)
+    magic, payload_size, raw_size, encoding, count, zero, chunk = struct.unpack_from("<4sIIBBH32s", frame)
+    require(magic == b"\x89ML1" and count <= 2 and zero == 0 and payload_size <= MAX_CHUNK, "a frame's header")
+    end = 48 + 32 * count
+    bases = tuple(frame[at : at + 32] for at in range(48, end, 32))
     (checksum,) = struct.unpack_from("<Q", frame, end)
     payload = frame[end + 8 :]
     require(xxhash.xxh3_64_intdigest(frame[:end] + payload) == checksum == place.checksum, "a frame's checksum")
     require(len(payload) == payload_size, "a frame's length")
-    require(((raw_size, encoding, chunk), base) == (place.head, place.base), "a frame is not what the index says")
+    require(((raw_size, encoding, chunk), bases) == (place.head, place.bases), "a frame is not what the index says")
     return payload
 
 
@@ -527,9 +528,10 @@ class Repository:
         self.root = root
         require((root / "format").read_bytes() == b"mlver 1\n", "the layout is unknown")
         self.needed: Counter[str] = Counter()
-        self.places: dict[bytes, Place] = {}
+        self.places: dict[bytes, list[Place]] = {}
         for pack in sorted((root / "packs").glob("*.pack")):
-            self.places |= pack_places(pack)
+            for chunk, place in pack_places(pack):
+                self.places.setdefault(chunk, []).append(place)
         self.artifacts = fold_names(read_log(root / "names"))
         for artifact in self.artifacts:
             fold(artifact, read_log(root / "log" / artifact.folder))
@@ -549,13 +551,22 @@ class Repository:
             self.root / "manifests" / f"{version.manifest.removeprefix('blake3:')}.json.zst", version.manifest
         )
 
-    def chunk(self, identity: bytes, depth: int = 64) -> bytes:
-        place = self.places[identity]
+    def chunk(self, identity: bytes, path: tuple[bytes, ...] = ()) -> bytes:
+        """Return a chunk's bytes, from any of its places; `path` is the chunks that rest on it."""
+        require(identity not in path and len(path) <= 64, "a chain of bases is too long")
+        failure = Damaged(f"chunk {identity.hex()} is missing")
+        for place in self.places.get(identity, ()):
+            try:
+                return self.decoded(place, identity, path)
+            except Damaged as damaged:
+                failure = damaged
+        raise failure
+
+    def decoded(self, place: Place, identity: bytes, path: tuple[bytes, ...]) -> bytes:
         raw_size, encoding, _ = place.head
-        if place.base != bytes(32):
-            require(depth > 0, "a chain of bases is too long")
-            self.chunk(place.base, depth - 1)
-        raw = decode(encoding, read_frame(place), raw_size, self.needed)
+        base = b"".join(self.chunk(one, (*path, identity)) for one in place.bases)
+        require(bool(place.bases) == (16 <= encoding < 32), "bases where none belong, or none where some do")
+        raw = decode(encoding, read_frame(place), raw_size, self.needed, base)
         require(len(raw) == raw_size and blake3.blake3(raw).digest() == identity, f"chunk {identity.hex()}")
         return raw
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import numpy as np
 import pytest
 
 from mlver import codec
-from mlver.chunks import MAX_BASE_DEPTH, ChunkReader, ChunkWriter
-from mlver.digests import chunk_id
+from mlver.chunks import MAX_BASE_DEPTH, Base, ChunkReader, ChunkWriter, Piece
+from mlver.digests import Buffer, chunk_id
 from mlver.errors import IntegrityError, MlverError
 from mlver.ids import ChunkId, PackId
 from mlver.store import tables
@@ -35,7 +37,7 @@ def index() -> ChunkIndex:
 def write(storage: MemoryStorage | FaultyStorage, index: ChunkIndex, *chunks: bytes) -> ChunkWriter:
     with ChunkWriter(storage, index) as writer:
         for chunk in chunks:
-            writer.append(writer.prepare(chunk, None))
+            writer.append(*writer.prepare([Piece(chunk)]))
         writer.finish()
     return writer
 
@@ -44,7 +46,7 @@ def forge(storage: MemoryStorage, *frames: tuple[ChunkId, bytes, ChunkId | None,
     """Write a pack that is well-formed in every way, whose frames may lie about their chunks."""
     writer = PackWriter(storage.stage())
     for chunk, payload, base, raw_size in frames:
-        writer.append(build_frame(FrameHeader(chunk, raw_size, RAW, base), [payload]))
+        writer.append(build_frame(FrameHeader(chunk, raw_size, RAW, base or b""), [payload]))
     pack, _ = writer.finish()
     writer.staged.commit(pack_name(pack))
     return pack
@@ -70,15 +72,15 @@ def test_each_chunk_is_stored_once(storage: MemoryStorage, index: ChunkIndex) ->
 
 def test_equal_chunks_under_way_at_once_are_stored_once(storage: MemoryStorage, index: ChunkIndex) -> None:
     with ChunkWriter(storage, index) as writer, ThreadPoolExecutor(8) as pool:
-        for prepared in list(pool.map(lambda _: writer.prepare(b"same" * 100, None), range(32))):
-            writer.append(prepared)
+        for prepared in list(pool.map(lambda _: writer.prepare([Piece(b"same" * 100)]), range(32))):
+            writer.append(*prepared)
         writer.finish()
     assert writer.new_bytes == 400
 
 
 def test_nothing_is_known_before_it_is_finished(storage: MemoryStorage, index: ChunkIndex) -> None:
     with ChunkWriter(storage, index) as writer:
-        writer.append(writer.prepare(b"one", None))
+        writer.append(*writer.prepare([Piece(b"one")]))
         assert index.find(chunk_id(b"one")) is None
     assert storage.list("packs") == []
     assert index.find(chunk_id(b"one")) is None
@@ -192,3 +194,113 @@ def test_base_that_is_missing_is_refused(storage: MemoryStorage, index: ChunkInd
     forge(storage, (chunk_id(b"1"), b"x", chunk_id(b"2"), 1))
     with pytest.raises(IntegrityError, match="is missing"):
         read(storage, index, chunk_id(b"1"), 1)
+
+
+def store_whole(storage: MemoryStorage, *chunks: bytes) -> PackId:
+    return forge(storage, *[(chunk_id(chunk), chunk, None, len(chunk)) for chunk in chunks])
+
+
+def store_against(storage: MemoryStorage, chunk: bytes, base: bytes) -> PackId:
+    """Write a pack with one chunk of F32 elements, stored against another one."""
+    encoded = codec.encode(chunk, "F32", base)
+    assert encoded.encoding in codec.BASE_ENCODINGS
+    writer = PackWriter(storage.stage())
+    header = FrameHeader(chunk_id(chunk), len(chunk), encoded.encoding, chunk_id(base))
+    writer.append(build_frame(header, encoded.parts))
+    pack, _ = writer.finish()
+    writer.staged.commit(pack_name(pack))
+    return pack
+
+
+def similar(count: int) -> list[bytes]:
+    """Return chunks each of which resembles the one before."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=4096).astype("<f4")
+    return [(values + np.float32(1e-6) * number).astype("<f4").tobytes() for number in range(count)]
+
+
+def test_chunks_rest_on_bases_of_other_packs(storage: MemoryStorage, index: ChunkIndex) -> None:
+    one, two, three = similar(3)
+    store_whole(storage, one)
+    store_against(storage, two, one)
+    store_against(storage, three, two)
+    index.refresh(storage)
+    found = ChunkReader(storage, index).decode(chunk_id(three))
+    assert (bytes(found.raw), found.depth) == (three, 2)
+    assert found.root is not None
+    assert (found.root.chunk, bytes(found.root.raw), found.root.depth) == (chunk_id(one), one, 0)
+
+
+def test_copies_that_rest_on_each_other_do_not_hide_a_whole_one(
+    storage: MemoryStorage, index: ChunkIndex
+) -> None:
+    one, two, three = similar(3)
+    store_against(storage, one, two)
+    store_against(storage, two, three)
+    store_against(storage, three, one)
+    index.refresh(storage)
+    reader = ChunkReader(storage, index)
+    for chunk in (one, two, three):
+        with pytest.raises(IntegrityError, match="too long a chain"):
+            reader.decode(chunk_id(chunk))
+    store_whole(storage, two)
+    index.refresh(storage)
+    assert [bytes(reader.decode(chunk_id(chunk)).raw) for chunk in (one, two, three)] == [one, two, three]
+
+
+def test_a_maze_of_copies_ends(storage: MemoryStorage, index: ChunkIndex) -> None:
+    """Every chunk rests on every other one: there are more ways through than anyone can try."""
+    chunks = similar(12)
+    for chunk in chunks:
+        for base in chunks:
+            if chunk != base:
+                store_against(storage, chunk, base)
+    index.refresh(storage)
+    with pytest.raises(IntegrityError, match="chain"):
+        ChunkReader(storage, index).decode(chunk_id(chunks[0]))
+
+
+def test_a_copy_that_is_damaged_does_not_hide_a_sound_one(storage: MemoryStorage, index: ChunkIndex) -> None:
+    whole = similar(1)[0]
+    forge(storage, (chunk_id(whole), b"x" * len(whole), None, len(whole)))
+    store_whole(storage, whole)
+    index.refresh(storage)
+    assert bytes(ChunkReader(storage, index).read(chunk_id(whole), len(whole))) == whole
+
+
+def test_chunks_that_were_written_anew_meanwhile_are_found(storage: MemoryStorage, index: ChunkIndex) -> None:
+    whole = similar(1)[0]
+    old = store_whole(storage, whole)
+    index.refresh(storage)
+    store_whole(storage, whole, b"more")
+    storage.delete(pack_name(old))
+    assert bytes(ChunkReader(storage, index).read(chunk_id(whole), len(whole))) == whole
+
+
+def test_a_cast_rests_on_two_chunks(storage: MemoryStorage, index: ChunkIndex) -> None:
+    wide = np.random.default_rng(0).normal(size=1 << 19).astype("<f4")
+    halves = [wide[: 1 << 18].tobytes(), wide[1 << 18 :].tobytes()]
+    narrow = (wide.view("<u4") >> 16).astype("<u2").tobytes()
+    write(storage, index, *halves)
+    with ChunkWriter(storage, index) as writer:
+        base = Base((chunk_id(halves[0]), chunk_id(halves[1])), "F32")
+        writer.append(*writer.prepare([Piece(narrow, "BF16", base)]))
+        writer.finish()
+    assert writer.stored_bytes < 1000
+    assert bytes(read(storage, index, chunk_id(narrow), len(narrow))) == narrow
+
+
+def test_what_decodes_to_something_else_is_never_stored(
+    storage: MemoryStorage, index: ChunkIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = np.random.default_rng(0).normal(size=1 << 18).astype("<f4").tobytes()
+    encode = codec.encode
+
+    def wrong(data: Buffer, *args: Any, **options: Any) -> codec.Encoded:
+        flipped = bytearray(data)
+        flipped[77] ^= 1
+        return encode(flipped, *args, **options)
+
+    monkeypatch.setattr(codec, "encode", wrong)
+    with ChunkWriter(storage, index) as writer, pytest.raises(IntegrityError, match="did not come back"):
+        writer.prepare([Piece(raw, "F32")])

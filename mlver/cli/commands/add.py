@@ -40,6 +40,12 @@ _MetaFile = Annotated[
 ]
 _Metrics = Annotated[list[str], typer.Option("--metric", metavar="K=V", help="A metric: a finite number.")]
 _Exclude = Annotated[list[str], typer.Option("--exclude", metavar="GLOB", help="Leave files out (gitignore syntax).")]
+_Base = Annotated[
+    str | None, typer.Option("--base", metavar="REF", help="The version it resembles; found by itself otherwise.")
+]
+_Compression = Annotated[
+    str | None, typer.Option("--compression", metavar="LEVEL", help="fast, balanced or max, instead of config.toml's.")
+]
 _Rehash = Annotated[bool, typer.Option("--rehash", help="Read every file, also those that look untouched.")]
 
 
@@ -55,6 +61,8 @@ def command(
     meta_file: _MetaFile = None,
     metric: _Metrics = [],  # noqa: B006
     exclude: _Exclude = [],  # noqa: B006
+    base: _Base = None,
+    compression: _Compression = None,
     rehash: _Rehash = False,
 ) -> None:
     """Record files as the next version of an artifact.
@@ -73,6 +81,8 @@ def command(
         metrics=values.metrics(metric),
         exclude=exclude,
         rehash=rehash,
+        base=base,
+        compression=compression,
         provenance={"by": default_identity(), "folder": os.getcwd(), "command": sys.argv[1:]},
     )
     with call.repository() as repository, call.progress() as progress:
@@ -87,9 +97,11 @@ def _document(result: AddResult) -> dict[str, Any]:
         "created": result.created,
         "new_bytes": result.new_bytes,
         "stored_bytes": result.stored_bytes,
+        "delta_bytes": result.delta_bytes,
         "moved_aliases": list(result.moved_aliases),
         "updated": list(result.updated),
         "weights_identical_to": result.weights_identical_to,
+        "tensors_in": result.tensors_in,
         "warnings": list(result.warnings),
     }
 
@@ -107,6 +119,7 @@ def _human(out: Output, result: AddResult) -> None:
             name,
             f": {count(version.file_count, 'file')}, {size(version.logical_bytes)}, of which "
             f"{size(result.new_bytes)} new, stored in {size(result.stored_bytes)}",
+            f" ({size(result.delta_bytes)} as differences)" if result.delta_bytes else "",
         )
     else:
         out.line("No new version: the content is that of ", name)
@@ -116,3 +129,5 @@ def _human(out: Output, result: AddResult) -> None:
         out.line("Aliases moved here: ", ", ".join(result.moved_aliases))
     if result.weights_identical_to:
         out.line("The weights are identical to those of ", Styled(result.weights_identical_to, "name"))
+    elif result.tensors_in:
+        out.line("All of its tensors are in ", Styled(result.tensors_in, "name"), ", under other names or among others")

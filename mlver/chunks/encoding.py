@@ -1,0 +1,126 @@
+"""A raw chunk → its frame, against a base if one was named and helps; read back before anyone relies on it.
+
+Chains of bases are bounded, so that reading any version costs a bounded number of steps: where a base is `MAX_CHAIN`
+steps deep already, the chunk is taken against the root of that chain instead, whose bytes were decoded on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mlver import codec
+from mlver.chunks.reader import ChunkReader
+from mlver.digests import Buffer, checksum
+from mlver.errors import IntegrityError
+from mlver.ids import ChunkId
+from mlver.store.pack import Frame, FrameHeader, build_frame
+
+Level = codec.Effort
+"""How much time smaller packs are worth."""
+MAX_CHAIN = 8
+"""Chunks that are decoded one after another before a chunk that is written here; docs/benchmarks.md has the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Stored elements that may resemble those of a chunk.
+
+    Attributes:
+        chunks: One or two chunks that hold them, in order.
+        dtype: Their type.
+        skip_bytes: What comes before the first of them in the first chunk.
+    """
+
+    chunks: tuple[ChunkId, ...]
+    dtype: str
+    skip_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A chunk to be stored.
+
+    Attributes:
+        raw: Its bytes.
+        dtype: Element type if it lies in a tensor.
+        base: What it may resemble.
+    """
+
+    raw: Buffer
+    dtype: str | None = None
+    base: Base | None = None
+
+
+class BaseBytes(NamedTuple):
+    """The bytes of a base, and the ids of the chunks they are from, end to end."""
+
+    raw: Buffer
+    ids: bytes
+
+
+def encode_chunk(identity: ChunkId, piece: Piece, reader: ChunkReader, level: Level) -> tuple[Frame, str | None]:
+    """Return the frame of a chunk, and why its base could not be read, if so: it is stored without one then.
+
+    Raises:
+        IntegrityError: What was encoded does not decode to what it was: this machine computes wrongly.
+    """
+    try:
+        base = _read_base(reader, piece.base) if piece.base is not None else None
+    except IntegrityError as error:
+        return encode_against(identity, piece, None, level), error.message
+    return encode_against(identity, piece, base, level), None
+
+
+def encode_against(identity: ChunkId, piece: Piece, base: BaseBytes | None, level: Level) -> Frame:
+    """Return the frame of a chunk, after reading back what was encoded.
+
+    Args:
+        identity: The chunk's id.
+        piece: The chunk, and where in the bytes of `base` the elements are that it may resemble.
+        base: The bytes that `piece.base` means, or others of the same type and place; None for none.
+        level: How much time a smaller frame is worth.
+
+    Raises:
+        IntegrityError: What was encoded does not decode to what it was: this machine computes wrongly.
+    """
+    if base is None or piece.base is None:
+        encoded = codec.encode(piece.raw, piece.dtype, effort=level)
+    else:
+        encoded = codec.encode(
+            piece.raw, piece.dtype, base.raw, level, base_dtype=piece.base.dtype, base_skip=piece.base.skip_bytes
+        )
+    used = base if encoded.encoding in codec.BASE_ENCODINGS else None
+    _check(identity, piece.raw, encoded, used)
+    header = FrameHeader(identity, len(piece.raw), encoded.encoding, used.ids if used else b"")
+    return build_frame(header, encoded.parts)
+
+
+def _read_base(reader: ChunkReader, base: Base) -> BaseBytes | None:
+    """Return a base, or the root of its chain if that is long enough; None if neither may be built upon.
+
+    Raises:
+        IntegrityError: It is missing or damaged.
+    """
+    decoded = [reader.decode(chunk) for chunk in base.chunks]
+    if all(one.depth < MAX_CHAIN for one in decoded):
+        return BaseBytes(joined([one.raw for one in decoded]), b"".join(base.chunks))
+    root = decoded[0].root if len(decoded) == 1 and not base.skip_bytes else None
+    return BaseBytes(root.raw, root.chunk) if root is not None and root.depth < MAX_CHAIN else None
+
+
+def joined(raws: Sequence[Buffer]) -> Buffer:
+    """Return buffers end to end, without a copy if there is one."""
+    return raws[0] if len(raws) == 1 else b"".join(raws)
+
+
+def _check(identity: ChunkId, raw: Buffer, encoded: codec.Encoded, base: BaseBytes | None) -> None:
+    if encoded.encoding == codec.RAW:
+        return  # the bytes themselves
+    again = codec.decode(encoded.encoding, joined(encoded.parts), len(raw), base.raw if base else None)
+    if checksum(again) != checksum(raw):
+        raise IntegrityError(
+            f"Chunk {identity.hex()} did not come back as it was when its encoding was read again.",
+            "Nothing was recorded. The memory of this machine may be faulty: test it.",
+        )

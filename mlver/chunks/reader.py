@@ -1,0 +1,192 @@
+"""Packs → frames → raw chunks, with every check on the way.
+
+A chunk that rests on others is decoded after them. It may lie in several packs, against a different base in each, since
+two writers stored it at once or one wrote it anew: a copy that cannot be decoded is no reason to give up on the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mlver import codec
+from mlver.digests import Buffer, chunk_id
+from mlver.errors import IntegrityError, NotFoundError
+from mlver.ids import ChunkId, PackId
+from mlver.store.chunk_index import ChunkIndex, Location
+from mlver.store.pack import FrameHeader, read_frame, split_bases
+from mlver.store.storage import Storage
+
+MAX_BASE_DEPTH = 64
+"""Longest chain of bases a reader follows; a longer one is damage or malice."""
+_MAX_FRAMES = 4 * MAX_BASE_DEPTH
+"""Frames that are decoded for one chunk at most: copies against different bases could make a maze of chains."""
+_HINT = "mlver verify lists what it hurts."
+
+
+class Root(NamedTuple):
+    """The chunk at the lower end of a chain whose elements are at the same places all along: id, bytes, own depth."""
+
+    chunk: ChunkId
+    raw: Buffer
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A chunk that was read, and what it rests on.
+
+    Attributes:
+        raw: Its bytes.
+        depth: How many chunks were decoded one after another before it; 0 for one without a base.
+        root: The lower end of its chain.
+    """
+
+    raw: Buffer
+    depth: int
+    root: Root | None
+
+
+class ChunkReader:
+    """Reads chunks back, checking the frame's checksum and the chunk's identity each time. Safe in any thread.
+
+    Args:
+        storage: Where the packs are.
+        index: Which pack has which chunk.
+    """
+
+    def __init__(self, storage: Storage, index: ChunkIndex) -> None:
+        self._storage = storage
+        self._index = index
+        self._missing: set[PackId] = set()
+
+    def read(self, chunk: ChunkId, size_bytes: int) -> Buffer:
+        """Return the raw bytes of a chunk.
+
+        Raises:
+            IntegrityError: It is missing, damaged, or not of the size it must have.
+        """
+        return next(self.read_many([(chunk, size_bytes)]))
+
+    def read_many(self, chunks: Sequence[tuple[ChunkId, int]]) -> Iterator[Buffer]:
+        """Yield the raw bytes of several chunks, given by id and size in bytes, with one look-up.
+
+        Raises:
+            IntegrityError: One is missing, damaged, or not of the size it must have.
+        """
+        locations = self._index.find_many(chunk for chunk, _ in chunks)
+        for chunk, size_bytes in chunks:
+            raw = _Walk(self, chunk).read(locations.get(chunk)).raw
+            if len(raw) != size_bytes:
+                raise IntegrityError(f"Chunk {chunk.hex()} has {len(raw)} bytes instead of {size_bytes}.")
+            yield raw
+
+    def decode(self, chunk: ChunkId) -> Decoded:
+        """Return a chunk with what it rests on.
+
+        Raises:
+            IntegrityError: It is missing or damaged.
+        """
+        return _Walk(self, chunk).read(self._index.find(chunk))
+
+    def find(self, chunk: ChunkId) -> Location | None:
+        """Return a place where the chunk should be."""
+        return self._index.find(chunk)
+
+    def frames(self, chunk: ChunkId, location: Location) -> Iterator[tuple[FrameHeader, memoryview]]:
+        """Yield the sound frames of a chunk: the one at `location`, and then those that lie elsewhere.
+
+        Raises:
+            IntegrityError: There is none.
+        """
+        failure: IntegrityError | NotFoundError | None = None
+        try:
+            first = read_frame(self._storage, location.pack, location.entry)
+        except (IntegrityError, NotFoundError) as error:
+            failure = error
+            self._ask_packs(location.pack)
+        else:
+            yield first
+        for again in self._index.find_all(chunk):
+            if failure is None and again == location:
+                continue
+            with suppress(IntegrityError, NotFoundError):
+                found = read_frame(self._storage, again.pack, again.entry)
+                failure = None
+                yield found
+        if isinstance(failure, IntegrityError):
+            raise IntegrityError(failure.message, _HINT) from failure
+        if failure is not None:
+            raise IntegrityError(f"Pack {location.pack} is missing.", _HINT) from failure
+
+    def _ask_packs(self, pack: PackId) -> None:
+        """Ask the packs themselves where chunks are, since the index is only a cache."""
+        with suppress(IntegrityError, NotFoundError):
+            self._index.reload_pack(self._storage, pack)
+            return
+        if pack not in self._missing:  # its chunks were written anew, into packs that are not known yet
+            self._missing.add(pack)
+            self._index.refresh(self._storage)
+
+
+class _Walk:
+    """The reading of one chunk: the chain of bases down to one that needs none, and back up."""
+
+    def __init__(self, reader: ChunkReader, chunk: ChunkId) -> None:
+        self._reader = reader
+        self._path = [chunk]
+        self._frames_left = _MAX_FRAMES
+
+    def read(self, location: Location | None) -> Decoded:
+        """Decode the last chunk of the path, from any of its frames.
+
+        Raises:
+            IntegrityError: None can be decoded.
+        """
+        chunk = self._path[-1]
+        if location is None:
+            raise IntegrityError(f"Chunk {chunk.hex()} is missing.", _HINT)
+        failure: IntegrityError | None = None
+        for header, payload in self._reader.frames(chunk, location):
+            self._frames_left -= 1
+            try:
+                return self._decode(header, payload)
+            except IntegrityError as error:
+                failure = failure or error
+            if self._frames_left <= 0:
+                break
+        assert failure is not None
+        raise failure
+
+    def _decode(self, header: FrameHeader, payload: memoryview) -> Decoded:
+        bases = [self._base(base) for base in split_bases(header.bases)]
+        if not bases:
+            found = Decoded(codec.decode(header.encoding, payload, header.raw_size), 0, None)
+        elif len(bases) == 1:
+            raw = codec.decode(header.encoding, payload, header.raw_size, bases[0].raw)
+            found = Decoded(raw, bases[0].depth + 1, _root(header, bases[0]))
+        else:
+            joined = b"".join(base.raw for base in bases)
+            raw = codec.decode(header.encoding, payload, header.raw_size, joined)
+            found = Decoded(raw, max(base.depth for base in bases) + 1, None)
+        if chunk_id(found.raw) != header.chunk:
+            raise IntegrityError(f"Chunk {header.chunk.hex()} is damaged: its bytes have another digest.", _HINT)
+        return found
+
+    def _base(self, base: ChunkId) -> Decoded:
+        if base in self._path or len(self._path) > MAX_BASE_DEPTH:
+            raise IntegrityError(f"Chunk {self._path[0].hex()} rests on too long a chain of bases.", _HINT)
+        self._path.append(base)
+        try:
+            return self.read(self._reader.find(base))
+        finally:
+            self._path.pop()
+
+
+def _root(header: FrameHeader, base: Decoded) -> Root | None:
+    """Return the root of a chunk with one base; elements of another type are not at the same places."""
+    if header.encoding == codec.CAST:
+        return None
+    return base.root or Root(ChunkId(header.bases), base.raw, base.depth)

@@ -1,0 +1,202 @@
+"""A new version costs what it changed, wherever what it resembles is, and comes back as it was."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlver.errors import NotFoundError, UsageError
+from mlver.ops.add import AddResult
+from mlver.repository import Repository
+from tests.support.arrays import Arrays, as_safetensors, as_torch
+from tests.support.trees import flip
+
+
+def trained(seed: int = 0, rows: int = 700) -> Arrays:
+    """Return tensors of several chunks, of one chunk and of a few bytes, with the exponents of real weights."""
+    random = np.random.default_rng(seed)
+    return {
+        "encoder.0.weight": random.normal(scale=0.04, size=(rows, 800)).astype(np.float32),
+        "encoder.1.weight": random.normal(scale=0.02, size=(300, 400)).astype(np.float32),
+        "encoder.1.bias": random.normal(scale=0.01, size=400).astype(np.float32),
+        "head.scale": np.float32(seed + 1.5).reshape(()),
+    }
+
+
+def stepped(named: Mapping[str, np.ndarray[Any, Any]], seed: int = 1) -> Arrays:
+    """Return the tensors after a step of an optimiser."""
+    random = np.random.default_rng(seed)
+    return {
+        name: (value + random.normal(scale=1e-6, size=value.shape).astype(value.dtype)).astype(value.dtype)
+        for name, value in named.items()
+    }
+
+
+def as_bf16(named: Arrays) -> Arrays:
+    """Return the tensors cast as torch casts them, to the nearest, ties to even."""
+    bits = {name: value.view(np.uint32).astype(np.uint64) for name, value in named.items()}
+    return {name: ((b + 0x7FFF + (b >> 16 & 1)) >> 16).astype(np.uint16) for name, b in bits.items()}
+
+
+@pytest.fixture
+def add(repository: Repository, tmp_path: Path) -> Any:
+    def store(content: bytes, name: str = "m", file: str = "model.safetensors", **options: Any) -> AddResult:
+        place = tmp_path / file
+        place.write_bytes(content)
+        options = {"type": "t"} | options
+        result = repository.add(place, name=name, **options)
+        with repository.open(result.version.name, file) as stored:
+            assert stored.read() == content
+        return result
+
+    return store
+
+
+def cost(result: AddResult) -> float:
+    """Return the part of its size that a version took."""
+    return result.stored_bytes / result.version.logical_bytes
+
+
+def test_the_next_checkpoint_is_stored_as_differences(add: Any) -> None:
+    first, second = add(as_safetensors(trained())), add(as_safetensors(stepped(trained())))
+    assert (first.delta_bytes, cost(first) > 0.75) == (0, True)
+    assert second.delta_bytes > 0.99 * second.new_bytes
+    assert cost(second) < 0.6
+
+
+@pytest.mark.parametrize("level", ["fast", "balanced", "max"])
+def test_every_level_comes_back(add: Any, level: str) -> None:
+    weights = trained()
+    for number in range(4):
+        weights = stepped(weights, number)
+        result = add(as_safetensors(weights), compression=level)
+    assert result.version.number == 3
+    assert cost(result) < 0.6
+
+
+def test_a_parent_is_found_under_another_name(add: Any) -> None:
+    add(as_safetensors({name: -value for name, value in trained(7).items()}), name="stranger")
+    add(as_safetensors(trained()), name="parent")
+    child = add(as_safetensors(stepped(trained())), name="child")
+    assert cost(child) < 0.6
+
+
+@pytest.mark.parametrize("prefix", ["model.", "module.", "_orig_mod.model.", "bert."])
+def test_a_tensor_with_a_prefix_finds_its_twin(add: Any, prefix: str) -> None:
+    add(as_safetensors(trained()))
+    assert cost(add(as_safetensors({prefix + name: value for name, value in stepped(trained()).items()}))) < 0.6
+
+
+def test_a_tensor_with_another_name_finds_its_twin(add: Any) -> None:
+    add(as_safetensors(trained()))
+    renamed = {f"layers.{n}": value for n, value in enumerate(stepped(trained()).values())}
+    assert cost(add(as_safetensors(renamed))) < 0.6
+
+
+def test_a_torch_file_finds_its_twins_in_a_safetensors_file(add: Any) -> None:
+    add(as_safetensors(trained()))
+    assert cost(add(as_torch(stepped(trained())), file="model.pt")) < 0.6
+
+
+def test_the_named_base_is_taken(add: Any) -> None:
+    add(as_safetensors(trained()))
+    add(as_safetensors(trained(5)))
+    far = add(as_safetensors(stepped(trained(5), 9)), base="m:v0")
+    near = add(as_safetensors(stepped(trained(5), 8)), base="m:v1")
+    assert far.delta_bytes == 0
+    assert cost(near) < 0.6 < cost(far)
+
+
+def test_a_version_that_a_folder_came_from_is_preferred(repository: Repository, tmp_path: Path, add: Any) -> None:
+    add(as_safetensors(trained()))
+    add(as_safetensors(trained(5)))
+    repository.pull("m:v0", tmp_path / "work")
+    (tmp_path / "work" / "model.safetensors").write_bytes(as_safetensors(stepped(trained())))
+    assert cost(repository.add(tmp_path / "work", name="m")) < 0.6
+
+
+def test_a_cast_is_predicted_exactly_both_ways(add: Any) -> None:
+    wide = trained()
+    add(as_safetensors(wide))
+    narrow = add(as_safetensors(as_bf16(wide)), name="narrow")
+    assert cost(narrow) < 0.01
+    widened = {name: (value.astype(np.uint32) << 16).view(np.float32) for name, value in as_bf16(wide).items()}
+    again = add(as_safetensors(widened), name="widened", base="narrow")
+    assert cost(again) < 0.01
+
+
+def test_an_older_version_of_another_type_is_found(add: Any) -> None:
+    wide = trained()
+    add(as_safetensors(wide))
+    add(as_safetensors(as_bf16(wide)))
+    halves = {name: value.astype(np.float16) for name, value in wide.items()}
+    assert cost(add(as_safetensors(halves))) < 0.01
+
+
+def test_rows_that_were_appended_cost_what_they_hold(add: Any) -> None:
+    add(as_safetensors(trained(rows=700)))
+    grown = trained(rows=700)
+    more = np.random.default_rng(3).normal(scale=0.04, size=(7, 800)).astype(np.float32)
+    grown["encoder.0.weight"] = np.concatenate([grown["encoder.0.weight"], more])
+    assert add(as_safetensors(grown)).stored_bytes < 1.1 * more.nbytes
+
+
+def test_a_few_changed_rows_cost_what_they_hold(add: Any) -> None:
+    weights = trained()
+    add(as_safetensors(weights))
+    weights["encoder.0.weight"][[5, 300, 301, 650]] *= np.float32(1.01)
+    assert add(as_safetensors(weights)).stored_bytes < 6 * 800 * 4
+
+
+def test_renamed_tensors_are_said_to_be_those_of_a_version(add: Any) -> None:
+    add(as_safetensors(trained()))
+    renamed = add(as_safetensors({f"x.{name}": value for name, value in trained().items()}))
+    assert (renamed.tensors_in, renamed.weights_identical_to) == ("m:v0", None)
+    assert add(as_safetensors(trained(3))).tensors_in is None
+
+
+def test_chains_are_bounded(repository: Repository, add: Any, tmp_path: Path) -> None:
+    from mlver.chunks import MAX_CHAIN, ChunkReader
+    from mlver.ops.opening import open_repository
+
+    weights = trained(rows=40)
+    for number in range(2 * MAX_CHAIN + 3):
+        weights = stepped(weights, number)
+        last = add(as_safetensors(weights))
+    assert cost(last) < 0.75
+    opened = open_repository(tmp_path / ".mlver")
+    reader = ChunkReader(opened.storage, opened.chunk_index)
+    with sqlite3.connect(tmp_path / ".mlver" / "index.sqlite") as cache:
+        depths = [reader.decode(row[0]).depth for row in cache.execute("SELECT id FROM chunks")]
+    cache.close()
+    opened.close()
+    assert max(depths) == MAX_CHAIN
+
+
+def test_a_damaged_base_is_no_obstacle(add: Any, tmp_path: Path) -> None:
+    add(as_safetensors(trained()))
+    pack = next((tmp_path / ".mlver" / "packs").iterdir())
+    flip(pack, 5000)
+    result = add(as_safetensors(stepped(trained())))
+    assert any("cannot be read" in warning and "mlver verify" in warning for warning in result.warnings)
+
+
+def test_the_level_is_read_from_the_settings(repository: Repository, add: Any, tmp_path: Path) -> None:
+    config = tmp_path / ".mlver" / "config.toml"
+    config.write_text('compression = "fastest"\n')
+    with pytest.raises(UsageError, match=r"config\.toml: compression 'fastest'"):
+        add(as_safetensors(trained()))
+    config.write_text('compression = "max"\n')
+    add(as_safetensors(trained()))
+    with pytest.raises(UsageError, match="'fastest' is not known"):
+        add(as_safetensors(trained(2)), compression="fastest")
+
+
+def test_a_base_that_does_not_exist_is_an_error(add: Any) -> None:
+    with pytest.raises(NotFoundError):
+        add(as_safetensors(trained()), base="nobody:v3")
