@@ -14,16 +14,21 @@ from mlver.formats.cut import (
     plan,
 )
 from mlver.formats.detect import diagnose, looks_like_weights, parse
-from mlver.formats.layout import ByteSource, Layout, Tensor, View
+from mlver.formats.external import EXTERNAL_FORMAT, Beside, beside
+from mlver.formats.layout import ByteSource, ExternalTensor, Layout, Tensor, View
 
 __all__ = [
+    "EXTERNAL_FORMAT",
     "TENSOR_CHUNK_BYTES",
+    "Beside",
     "ByteSource",
     "ChunkSpan",
+    "ExternalTensor",
     "Layout",
     "Region",
     "Tensor",
     "View",
+    "beside",
     "cut_bytes",
     "cut_tensor",
     "diagnose",

@@ -7,7 +7,9 @@ an error, because every byte is kept whatever it means.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from mlver.formats.external import EXTERNAL_FORMAT, Beside, parse_external
 from mlver.formats.layout import ByteSource, FormatError, Layout
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -17,6 +19,8 @@ WEIGHT_SUFFIXES = (
     ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".npy", ".h5", ".keras", ".onnx", ".gguf", ".msgpack"
 )  # fmt: skip
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_MAX_ONNX_VERSION = 31
+_ONNX_KEYS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42", b"\x72", b"\xa2", b"\xca")
 _MAX_JSON_BYTES = 1 << 27  # more than any parser takes: too large a header is still told as one
 _GGUF_MAGIC = b"GGUF"
 _LEGACY_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -31,13 +35,31 @@ def parse(source: ByteSource) -> Layout | None:
     return diagnose(source)[0]
 
 
-def diagnose(source: ByteSource) -> tuple[Layout | None, str | None]:
+def diagnose(source: ByteSource, others: Beside | None = None) -> tuple[Layout | None, str | None]:
     """Return what `parse` does, and why a file that starts as a weight file turned out not to be one.
+
+    Args:
+        source: The file.
+        others: What the other files of its version say of it (`beside`). A file that holds what they place in it is a
+            weight file whatever its content; one that places tensors elsewhere is complete only if all those files
+            are there. None if they say nothing.
 
     Raises:
         OSError: The file cannot be read.
     """
-    parser = _parser_for(source.read(0, HEAD_BYTES))
+    others = others or Beside()
+    layout, problem = _guarded(source, _parser_for(source.read(0, HEAD_BYTES)))
+    if layout is None and others.tensors:
+        layout, problem = _guarded(source, lambda source: parse_external(others.tensors, source.size_bytes))
+        # Whatever is wrong with those tensors, they are weights: the file then counts as a whole.
+        return layout or Layout(EXTERNAL_FORMAT, (), is_complete=False), problem
+    if layout is not None and (others.tensors or (layout.external and not others.has_others)):
+        layout = replace(layout, is_complete=False)
+    return layout, problem
+
+
+def _guarded(source: ByteSource, parser: Callable[[ByteSource], Layout] | None) -> tuple[Layout | None, str | None]:
+    """Return the layout that `parser` finds, or why it finds none."""
     if parser is None:
         return None, None
     try:
@@ -78,14 +100,55 @@ def _parser_for(head: bytes) -> Callable[[ByteSource], Layout] | None:
         from mlver.formats.npy import parse_npy
 
         return parse_npy
+    if head.startswith(_GGUF_MAGIC):
+        from mlver.formats.gguf import parse_gguf
+
+        return parse_gguf
+    if head.startswith(_HDF5_MAGIC):
+        from mlver.formats.hdf5 import parse_hdf5
+
+        return parse_hdf5
     if looks_like_safetensors(head):
         from mlver.formats.safetensors import parse_safetensors
 
         return parse_safetensors
+    return _parser_without_magic(head.ljust(HEAD_BYTES, b"\0"))
+
+
+def _parser_without_magic(head: bytes) -> Callable[[ByteSource], Layout] | None:
+    # Other files begin like these too; the parsers tell soon enough.
+    if looks_like_onnx(head):
+        from mlver.formats.onnx import parse_onnx
+
+        return parse_onnx
+    if looks_like_msgpack(head):
+        from mlver.formats.msgpack import parse_msgpack
+
+        return parse_msgpack
     return None
 
 
+def looks_like_onnx(head: bytes) -> bool:
+    """Tell whether a file that starts with `head` (3 bytes or more) may be an ONNX model: it has no magic.
+
+    The version of the format comes first in all that writers make, and then another field of a model.
+    """
+    return head[:1] == b"\x08" and 0 < head[1] <= _MAX_ONNX_VERSION and head[2:3] in _ONNX_KEYS
+
+
+def looks_like_msgpack(head: bytes) -> bool:
+    """Tell whether a file that starts with `head` may be a map of texts in msgpack: it has no magic."""
+    if 0x81 <= head[0] <= 0x8F:
+        key = head[1]
+    elif head[0] in (0xDE, 0xDF):
+        key = head[3 if head[0] == 0xDE else 5]
+    else:
+        return False
+    return 0xA0 <= key <= 0xBF or key in (0xD9, 0xDA)
+
+
 def _parse_zip(source: ByteSource) -> Layout:
+    from mlver.formats.hdf5 import find_keras_weights, parse_keras
     from mlver.formats.npy import parse_npz
     from mlver.formats.torch_zip import find_pickle, parse_torch
     from mlver.formats.zip_directory import read_directory
@@ -94,4 +157,7 @@ def _parse_zip(source: ByteSource) -> Layout:
     pickle_name = find_pickle(members)
     if pickle_name is not None:
         return parse_torch(source, members, pickle_name)
+    keras_weights = find_keras_weights(members)
+    if keras_weights is not None:
+        return parse_keras(source, keras_weights)
     return parse_npz(source, members)

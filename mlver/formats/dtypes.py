@@ -1,6 +1,8 @@
 """Element types: their safetensors names, and how many bytes an array of them takes.
 
-Source: https://github.com/huggingface/safetensors (`Dtype` in `safetensors/src/tensor.rs`); C128 is ours.
+Source: https://github.com/huggingface/safetensors (`Dtype` in `safetensors/src/tensor.rs`); C128, and the
+integers of 2 and 4 bits, which ONNX has, are ours. The block types of GGUF (`Q4_K`) have no size of an element and are
+not among these.
 """
 
 from __future__ import annotations
@@ -9,7 +11,11 @@ import math
 import re
 
 BITS_BY_DTYPE = {
+    "I2": 2,
+    "U2": 2,
     "F4": 4,
+    "I4": 4,
+    "U4": 4,
     "F6_E2M3": 6,
     "F6_E3M2": 6,
     "BOOL": 8,

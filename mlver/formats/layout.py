@@ -84,18 +84,41 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalTensor:
+    """A named array whose bytes lie in another file.
+
+    Attributes:
+        name: Name in the file that tells of it.
+        dtype: safetensors name of the element type.
+        shape: Dimensions, outermost first.
+        location: Path of the other file, relative to the folder of this one. It is hostile: compare it with paths that
+            are known, and open nothing by it.
+        offset: Where its first byte is, in bytes from the start of the other file.
+        size_bytes: Bytes from the first to the last element.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    location: str
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """All tensors of one file.
 
     Attributes:
-        format: `safetensors`, `torch`, `npy` or `npz`.
+        format: `safetensors`, `torch`, `npy`, `npz`, `gguf`, `onnx`, `onnx-data`, `hdf5`, `keras` or `msgpack`.
         tensors: Sorted by offset; they never overlap and all lie inside the file.
         views: Named arrays inside those tensors, sorted by name. No two of all names are equal.
         metadata: The file's own text metadata (safetensors `__metadata__`) when it is small.
         unsafe_globals: What a pickle in the file names beyond what weights need, as `module.name`, sorted,
             at most 32. Nothing of it was imported or run.
         is_complete: False when the file holds array values outside of `tensors` (scales of quantized tensors, pickled
-            NumPy arrays): equal tensors do not mean equal weights then.
+            NumPy arrays, compressed datasets): equal tensors do not mean equal weights then.
+        external: Tensors whose bytes lie in other files (ONNX).
     """
 
     format: str
@@ -104,6 +127,7 @@ class Layout:
     metadata: Mapping[str, str] = field(default_factory=dict)
     unsafe_globals: tuple[str, ...] = ()
     is_complete: bool = True
+    external: tuple[ExternalTensor, ...] = ()
 
     @property
     def arrays(self) -> tuple[Tensor | View, ...]:

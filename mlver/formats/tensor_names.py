@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlver.formats.layout import MAX_NAME_CHARACTERS, MAX_TENSORS, FormatError
+from mlver.formats.layout import FormatError
 from mlver.formats.torch_globals import Global, Record, StridedTensor
+from mlver.formats.unique_names import LONE_TENSOR_NAME, UniqueNames, joined
 
 MAX_VISITS = 1 << 22
 MAX_DEPTH = 500
-MAX_ALL_NAMES_CHARACTERS = 1 << 26
-LONE_TENSOR_NAME = "tensor"
-"""The name of a tensor that was saved by itself."""
 
 _MODULE_TABLES = frozenset(["_parameters", "_buffers", "_modules"])
 _Child = tuple[object, object]
@@ -31,23 +29,9 @@ def named_tensors(root: object) -> Iterator[tuple[str, StridedTensor]]:
     Raises:
         FormatError: The values are larger or deeper than the limits.
     """
-    taken: dict[str, int] = {}
-    characters = 0
+    names = UniqueNames()
     for path, tensor in _walk(root):
-        name = _unique(path or LONE_TENSOR_NAME, taken)
-        characters += len(name)
-        if len(taken) > MAX_TENSORS or characters > MAX_ALL_NAMES_CHARACTERS:
-            raise FormatError("too many tensors, or their names are too long")
-        yield name, tensor
-
-
-def _unique(name: str, taken: dict[str, int]) -> str:
-    unique = name
-    while unique in taken:
-        taken[name] += 1
-        unique = f"{name}#{taken[name]}"
-    taken[unique] = 1
-    return unique
+        yield names.add(path or LONE_TENSOR_NAME), tensor
 
 
 def _walk(root: object) -> Iterator[tuple[str, StridedTensor]]:
@@ -98,12 +82,7 @@ def _is_module_table(key: object) -> bool:
 
 
 def _join(prefix: str, key: object) -> str:
-    if key is None:
-        return prefix
-    part = _key_text(key)
-    if len(prefix) + len(part) >= MAX_NAME_CHARACTERS:
-        raise FormatError("a name is too long")
-    return f"{prefix}.{part}" if prefix else part
+    return prefix if key is None else joined(prefix, _key_text(key))
 
 
 def _key_text(key: object) -> str:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from mlver.chunks import ChunkWriter, Level
 from mlver.digests import blake3_hex
 from mlver.errors import IntegrityError
+from mlver.formats import EXTERNAL_FORMAT
 from mlver.history.manifest import FileEntry, Manifest, TensorEntry, build_manifest, read_manifest, write_manifest
 from mlver.ids import ManifestId
 from mlver.ops.bases import BaseFinder
 from mlver.ops.entries import IngestedFile
 from mlver.ops.ingest import ingest
+from mlver.ops.linking import check_linked, link
 from mlver.ops.opening import OpenRepository
 from mlver.ops.progress import Progress
 from mlver.ops.scan import Scan, Source
@@ -67,12 +69,14 @@ def store_content(
     fingerprint = _fingerprint(found)
     if not rehash and (known := _known_tree(repository, fingerprint)):
         return known
-    untouched = {} if rehash else _untouched(repository, found.sources)
-    touched = [source for source in found.sources if source.path not in untouched]
+    sources = link(found.sources)
+    untouched = {} if rehash else _untouched(repository, sources)
+    touched = [source for source in sources if source.path not in untouched]
     with ChunkWriter(repository.storage, repository.chunk_index, level) as writer:
         progress.start(sum(source.stamp.size_bytes for source in touched), "Adding")
         try:
             read = ingest(writer, touched, bases, progress)
+            check_linked(touched, read)
             writer.finish()
         finally:
             progress.done()
@@ -135,14 +139,14 @@ def _untouched(repository: OpenRepository, sources: Sequence[Source]) -> dict[st
     manifests: dict[ManifestId, dict[str, _Described]] = {}
     found: dict[str, _Described] = {}
     for source in sources:
-        if source.location not in seen:
-            continue
+        if source.location not in seen or source.others is not None:
+            continue  # what the others say of it may have changed, though it did not
         stamp, identity, stored_path = seen[source.location]
         if stamp != source.stamp.text():
             continue
         if identity not in manifests:
             manifests[identity] = _describe_all(repository, identity)
-        if stored_path in manifests[identity]:
+        if stored_path in manifests[identity] and manifests[identity][stored_path][0].format != EXTERNAL_FORMAT:
             entry, tensors = manifests[identity][stored_path]
             found[source.path] = (replace(entry, path=source.path), tensors)
     stored = repository.chunk_index.find_many({chunk.id for entry, _ in found.values() for chunk in entry.chunks})

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlver.errors import MlverError, NotFoundError, UsageError
+from mlver.formats import Beside
 from mlver.names import check_path, collisions
 from mlver.ops.stat_cache import Stamp
 
@@ -34,11 +35,13 @@ class Source:
         path: Where it will be in the version.
         location: Where it is, absolute.
         stamp: What the filesystem said of it during the walk.
+        others: What the other files of the version say of it, if anything (`mlver.ops.linking`).
     """
 
     path: str
     location: str
     stamp: Stamp
+    others: Beside | None = None
 
 
 @dataclass(slots=True)

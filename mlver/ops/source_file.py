@@ -149,7 +149,7 @@ def start_reading(source: Source, descriptor: int) -> Reading:
     stamp, read_at_ns = _stamp(descriptor)
     file = OpenFile(descriptor, stamp.size_bytes)
     try:
-        return Reading(source, stamp, read_at_ns, *diagnose(file), file.read(0, _HEAD_BYTES))
+        return Reading(source, stamp, read_at_ns, *diagnose(file, source.others), file.read(0, _HEAD_BYTES))
     except OSError as error:
         raise unreadable(source, error) from error
 
@@ -175,7 +175,9 @@ def read_whole(source: Source, max_bytes: int) -> tuple[Reading, bytes]:
         check_unchanged(source, stamp, descriptor)
     finally:
         os.close(descriptor)
-    return Reading(source, stamp, read_at_ns, *diagnose(WholeFile(content)), content[:_HEAD_BYTES]), content
+    return Reading(
+        source, stamp, read_at_ns, *diagnose(WholeFile(content), source.others), content[:_HEAD_BYTES]
+    ), content
 
 
 def check_unchanged(source: Source, stamp: Stamp, descriptor: int) -> None:

@@ -12,20 +12,32 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mlver.formats import Layout, Tensor, cut_bytes, cut_tensor, parse, plan
+from mlver.formats import Beside, ExternalTensor, Layout, Tensor, cut_bytes, cut_tensor, diagnose, parse, plan
 from mlver.formats.cut import MAX_CHUNK_BYTES
 from mlver.formats.layout import MAX_NAME_CHARACTERS
+from tests.support.hdf5_files import hdf5_file
 from tests.support.weight_files import (
     BytesSource,
+    GgufFile,
     Instance,
+    MsgpackArray,
     Name,
     Storage,
     TorchFile,
     assert_promises,
     entry,
+    gguf_text,
+    onnx_model,
+    onnx_node,
+    onnx_outside,
+    onnx_tensor,
+    proto,
     safetensors_file,
+    stored_zip,
 )
 from tests.support.weight_files import Tensor as TorchTensor
+from tests.support.weight_files import msgpack as packed
+from tests.unit.formats.make_saved import FOLDER as SAVED
 
 MIB = 1 << 20
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -39,6 +51,9 @@ def parsed(raw: bytes) -> Layout | None:
     return layout
 
 
+FORMATS = ["safetensors", "torch", "npy", "npz", "gguf", "onnx", "msgpack", "hdf5", "keras", "hdf5"]
+
+
 @functools.cache
 def valid_files() -> Sequence[bytes]:
     safetensors = safetensors_file({"a": entry("F32", [2], 0, 8), "b": entry("BF16", [2, 2], 8, 16)}, bytes(16))
@@ -48,7 +63,21 @@ def valid_files() -> Sequence[bytes]:
     npy, npz = io.BytesIO(), io.BytesIO()
     np.save(npy, np.arange(6.0).reshape(2, 3))
     np.savez(npz, a=np.arange(3), b=np.zeros((2, 2), dtype="<f4", order="F"))
-    return safetensors, torch.to_bytes(), npy.getvalue(), npz.getvalue()
+    return safetensors, torch.to_bytes(), npy.getvalue(), npz.getvalue(), *newer_files()
+
+
+def newer_files() -> Sequence[bytes]:
+    texts = ("tokens", 9, b"\x08\0\0\0" + (2).to_bytes(8, "little") + gguf_text("a") + gguf_text("b"))
+    alignment = ("general.alignment", 4, (64).to_bytes(4, "little"))
+    gguf = GgufFile({"w": ("F32", (2, 2), bytes(16)), "q": ("Q8_0", (2, 32), bytes(68))}, [texts, alignment], 3, 64)
+    weight = onnx_tensor("w", 1, [2, 3], bytes(24))
+    inner = onnx_node("c", "value", proto(5, onnx_tensor("", 7, [1], bytes(8))))
+    nodes = [onnx_node("y", "then_branch", proto(6, proto(1, inner) + proto(5, weight)))]
+    onnx = onnx_model([weight, onnx_tensor("e", 1, [2], None, onnx_outside("m.data", offset=8, length=8))], nodes)
+    array = MsgpackArray("float32", (2, 3), bytes(24))
+    msgpack = packed({"params": {"w": array, "l": [1, 2.5, array]}, "step": MsgpackArray("int32", (), bytes(4), 3)})
+    keras = stored_zip({"config.json": b"{}", "model.weights.h5": hdf5_file()})
+    return gguf.to_bytes(), onnx, msgpack, hdf5_file(), keras, (SAVED / "latest.h5").read_bytes()
 
 
 @st.composite
@@ -73,18 +102,30 @@ def damaged_files(draw: st.DrawFn) -> bytes:
 
 
 def test_the_files_that_are_damaged_are_valid() -> None:
-    assert [layout.format for raw in valid_files() if (layout := parsed(raw))] == ["safetensors", "torch", "npy", "npz"]
+    assert [layout.format for raw in valid_files() if (layout := parsed(raw))] == FORMATS
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(damaged_files())
 def test_damaged_files(raw: bytes) -> None:
     parsed(raw)
 
 
+HEADS = [
+    b"",
+    b"PK\x03\x04",
+    b"\x93NUMPY\x01\x00",
+    b"\x20" + bytes(7) + b"{",
+    b"GGUF\x03\0\0\0",
+    b"\x81\xa1w",
+    b"\x08\x0a:",
+    b"\x89HDF\r\n\x1a\n\x02\x08\x08\0" + bytes(24) + (48).to_bytes(8, "little") + b"\0\0\0\0OHDR\x02\0",
+]
+
+
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from([b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"\x20" + bytes(7) + b"{"]),
+    st.sampled_from(HEADS),
     st.binary(max_size=300),
     st.sampled_from([b"", b"PK\x05\x06" + bytes(18)]),
 )
@@ -110,6 +151,78 @@ ENTRIES = st.fixed_dictionaries(
 @given(st.dictionaries(NAMES | st.just("__metadata__"), ENTRIES | JSON, max_size=4), st.binary(max_size=40))
 def test_random_safetensors_headers(header: dict[str, object], data: bytes) -> None:
     parsed(safetensors_file(header, data))
+
+
+PROTOBUF = st.recursive(
+    st.tuples(st.integers(1, 30), NUMBERS | st.binary(max_size=12) | st.just(b"w")).map(lambda pair: proto(*pair)),
+    lambda inner: st.tuples(st.sampled_from([1, 5, 6, 7, 10, 13, 15, 20, 25]), st.lists(inner, max_size=4)).map(
+        lambda pair: proto(pair[0], b"".join(pair[1]))
+    ),
+    max_leaves=12,
+)
+KINDS = st.sampled_from([0, 1, 2, 7, 8, 9, 16, 22, 23, 99])
+INITIALIZERS = st.builds(
+    onnx_tensor, NAMES, KINDS, st.lists(NUMBERS, max_size=3), st.none() | st.binary(max_size=24), PROTOBUF
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(INITIALIZERS, max_size=3), st.lists(PROTOBUF, max_size=4))
+def test_random_onnx_models(initializers: list[bytes], nodes: list[bytes]) -> None:
+    parsed(onnx_model(initializers, nodes))
+
+
+ARRAYS = st.builds(
+    MsgpackArray, st.sampled_from(["float32", "int8", "odd"]), st.lists(NUMBERS, max_size=3), st.binary(max_size=24)
+)
+PACKED = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.floats() | NAMES | st.binary(max_size=9) | ARRAYS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.integers(0, 9), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(NAMES, PACKED, max_size=4))
+def test_random_msgpack(value: dict[str, object]) -> None:
+    parsed(packed(value))
+
+
+GGUF_TENSORS = st.tuples(
+    st.sampled_from(["F32", "I8", "Q4_0", "Q4_K"]) | st.integers(0, 45),
+    st.lists(NUMBERS | st.sampled_from([32, 256]), max_size=4).map(tuple),
+    st.binary(max_size=300),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(NAMES, GGUF_TENSORS, max_size=4),
+    st.lists(st.tuples(NAMES | st.just("general.alignment"), st.integers(0, 13), st.binary(max_size=20)), max_size=3),
+    st.sampled_from([1, 8, 32, 64]),
+)
+def test_random_gguf_headers(
+    tensors: dict[str, tuple[str | int, tuple[int, ...], bytes]], pairs: list[tuple[str, int, bytes]], alignment: int
+) -> None:
+    parsed(GgufFile(tensors, pairs, alignment=alignment).to_bytes())
+
+
+PLACED = st.builds(
+    lambda name, size, offset: ExternalTensor(name, "U8", (size,), "m.data", offset, size),
+    NAMES,
+    st.integers(0, 12),
+    st.integers(0, 20) | NUMBERS,
+)
+
+
+@settings(deadline=None)
+@given(st.lists(PLACED, min_size=1, max_size=8), st.integers(0, 30))
+def test_any_tensors_placed_in_a_file(tensors: list[ExternalTensor], size_bytes: int) -> None:
+    layout, problem = diagnose(BytesSource(bytes(size_bytes)), Beside(tuple(tensors)))
+    assert layout is not None
+    assert_promises(layout, size_bytes)
+    fits = all(tensor.offset + tensor.size_bytes <= size_bytes for tensor in tensors)
+    assert (layout.is_complete, problem is None) == (fits, fits)
 
 
 OPCODES = st.one_of(

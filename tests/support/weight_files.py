@@ -6,13 +6,15 @@ import io
 import json
 import math
 import pickle
+import struct
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from mlver.formats import Layout
 from mlver.formats.dtypes import BITS_BY_DTYPE
+from mlver.formats.gguf import BLOCKS
 
 STORAGE_CLASSES = {"F32": "FloatStorage", "F16": "HalfStorage", "BF16": "BFloat16Storage", "I64": "LongStorage"}
 
@@ -167,3 +169,127 @@ def stored_zip(members: Mapping[str, bytes], alignment_bytes: int = 64) -> bytes
             info.extra = b"FB" + padding.to_bytes(2, "little") + b"Z" * padding
             archive.writestr(info, content)
     return buffer.getvalue()
+
+
+GGUF_NUMBERS = {name: number for number, (name, _, _) in BLOCKS.items()}
+
+
+@dataclass
+class GgufFile:
+    """A GGUF file: tensors by name, each with its ggml type, its shape (outermost first) and its bytes.
+
+    Attributes:
+        pairs: Key, number of the value's type, and the value's bytes.
+        alignment: What the tensors are laid out by, whatever the pairs say.
+    """
+
+    tensors: Mapping[str, tuple[str | int, tuple[int, ...], bytes]] = field(default_factory=dict)
+    pairs: Sequence[tuple[str, int, bytes]] = ()
+    version: int = 3
+    alignment: int = 32
+
+    def to_bytes(self) -> bytes:
+        head = b"GGUF" + struct.pack("<LQQ", self.version, len(self.tensors), len(self.pairs))
+        for key, kind, value in self.pairs:
+            head += gguf_text(key) + struct.pack("<L", kind) + value
+        body = b""
+        for name, (dtype, shape, data) in self.tensors.items():
+            number = dtype if isinstance(dtype, int) else GGUF_NUMBERS[dtype]
+            head += gguf_text(name) + struct.pack(f"<L{len(shape)}Q", len(shape), *shape[::-1])
+            head += struct.pack("<LQ", number, len(body))
+            body += padded(data, self.alignment)
+        return padded(head, self.alignment) + body
+
+
+def gguf_text(text: str) -> bytes:
+    """Return a text of a GGUF file."""
+    raw = text.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def padded(data: bytes, alignment: int) -> bytes:
+    """Return `data` and zeros up to a multiple of `alignment`."""
+    return data + bytes(-len(data) % alignment)
+
+
+def varint(value: int) -> bytes:
+    """Return a natural number as protobuf writes it."""
+    out = b""
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def proto(number: int, value: int | str | bytes) -> bytes:
+    """Return a field of a protobuf message: a varint, or bytes."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    raw = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(raw)) + raw
+
+
+def onnx_tensor(name: str, kind: int, dims: Iterable[int], raw: bytes | None = None, *more: bytes) -> bytes:
+    """Return a TensorProto with `raw_data` unless that is None, and with more fields."""
+    head = b"".join(proto(1, dim) for dim in dims) + proto(2, kind)
+    return head + (b"" if raw is None else proto(9, raw)) + proto(8, name) + b"".join(more)
+
+
+def onnx_outside(location: str, **more: object) -> bytes:
+    """Return the fields of a TensorProto whose bytes are in another file."""
+    texts = {"location": location, **{key: str(value) for key, value in more.items()}}
+    return b"".join(proto(13, proto(1, key) + proto(2, text)) for key, text in texts.items()) + proto(14, 1)
+
+
+def onnx_node(output: str, attribute: str, content: bytes) -> bytes:
+    """Return a NodeProto with one attribute, whose content is given as fields."""
+    return proto(2, output) + proto(4, "Constant") + proto(5, proto(1, attribute) + content)
+
+
+def onnx_graph(initializers: Iterable[bytes] = (), nodes: Iterable[bytes] = ()) -> bytes:
+    """Return a GraphProto."""
+    return b"".join(proto(1, node) for node in nodes) + b"".join(proto(5, tensor) for tensor in initializers)
+
+
+def onnx_model(initializers: Iterable[bytes] = (), nodes: Iterable[bytes] = ()) -> bytes:
+    """Return an ONNX model."""
+    opset = proto(8, proto(2, 21))
+    return proto(1, 10) + proto(2, "by hand") + proto(7, onnx_graph(initializers, nodes)) + opset
+
+
+@dataclass(frozen=True)
+class MsgpackArray:
+    """An array as Flax packs it."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+    kind: int = 1
+
+    def to_bytes(self) -> bytes:
+        inner = b"\x93" + msgpack(list(self.shape)) + msgpack(self.dtype) + msgpack(self.data)
+        return b"\xc9" + struct.pack(">LB", len(inner), self.kind) + inner
+
+
+def msgpack(value: object) -> bytes:
+    """Return `value` in msgpack, always with the longest form of its length."""
+    match value:
+        case MsgpackArray():
+            return value.to_bytes()
+        case None | bool():
+            return {None: b"\xc0", False: b"\xc2", True: b"\xc3"}[value]
+        case int():
+            return bytes([value]) if value < 128 else b"\xcf" + value.to_bytes(8, "big")
+        case float():
+            return b"\xcb" + struct.pack(">d", value)
+        case str():
+            raw = value.encode()
+            return (bytes([0xA0 + len(raw)]) if len(raw) < 32 else b"\xdb" + struct.pack(">L", len(raw))) + raw
+        case bytes():
+            return b"\xc6" + struct.pack(">L", len(value)) + value
+        case list():
+            return b"\xdd" + struct.pack(">L", len(value)) + b"".join(map(msgpack, value))
+        case dict():
+            items = b"".join(msgpack(key) + msgpack(inner) for key, inner in value.items())
+            return b"\xdf" + struct.pack(">L", len(value)) + items
+    raise TypeError(type(value))

@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from mlver.formats import pickle_machine, tensor_names
+from mlver.formats import pickle_machine, tensor_names, unique_names
 from mlver.formats.layout import FormatError
 from mlver.formats.pickle_machine import PickleMachine
 from mlver.formats.tensor_names import named_tensors
@@ -169,7 +169,7 @@ def test_too_many_tensors_are_given_up(monkeypatch: pytest.MonkeyPatch, limit: s
     tensor = StridedTensor(Storage("0", "F32"), "F32", (), (), 0)
     root = Record([("n" * 20, [tensor] * 10)])
     assert len(list(named_tensors(root))) == 10
-    monkeypatch.setattr(tensor_names, limit, value)
+    monkeypatch.setattr(unique_names, limit, value)
     with pytest.raises(FormatError, match="too many"):
         list(named_tensors(root))
 
