@@ -20,7 +20,7 @@ from mlver.store.pack import Frame, FrameHeader, build_frame
 Level = codec.Effort
 """How much time smaller packs are worth."""
 MAX_CHAIN = 8
-"""Chunks that are decoded one after another before a chunk that is written here; docs/benchmarks.md has the table."""
+"""Chunks that are decoded one after another before a chunk that is written here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ from mlver.digests import canonical_json
 from mlver.errors import NotFoundError, UsageError
 from mlver.history.event import Action, AddVersion, MoveAlias, SetTag, SetValue
 from mlver.history.records import ArtifactRecord, VersionRecord
-from mlver.ids import ManifestId
 from mlver.names import check_alias, check_artifact_name, check_tag, check_text
-from mlver.ops.bases import BaseFinder
+from mlver.ops.bases import BaseFinder, base_number
 from mlver.ops.commit import check_artifact, commit, ensure_artifact
 from mlver.ops.content import StoredContent, store_content
 from mlver.ops.opening import OpenRepository
@@ -25,7 +24,7 @@ from mlver.ops.scan import scan
 
 MAX_METADATA_DEPTH = 64
 _OLDER = 4
-"""Versions before the newest that are looked at for tensors which that one lacks."""
+"""Newest versions that are looked at for tensors which the likeliest one lacks, less one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,22 +297,25 @@ def _artifact_name(repository: OpenRepository, request: AddRequest) -> str:
 
 
 def _base_finder(repository: OpenRepository, name: str, request: AddRequest) -> BaseFinder:
-    """Return what finds bases: first in the version the paths came from, and in the newest of the artifact.
+    """Return what finds bases: first in the version that the next one of the artifact is to rest on.
 
     Raises:
         NotFoundError: The version that the request names does not exist.
     """
     if request.base is not None:
         return BaseFinder(repository, [repository.resolve(request.base).version.id], is_final=True)
-    likely: list[ManifestId] = []
-    older: list[ManifestId] = []
-    if len(request.paths) == 1 and (origin := read_origin(repository, request.paths[0])) is not None:
-        likely += [version.id for version in repository.index.live_versions_of(origin.id)[:1]]
     artifact = repository.index.artifact(name)
+    newest = repository.index.versions(artifact, limit=_OLDER + 1) if artifact is not None else []
+    likely = [version.id for version in newest[:1]]
     if artifact is not None:
-        versions = [version.id for version in repository.index.versions(artifact, limit=_OLDER + 1)]
-        likely, older = likely + versions[:1], versions[1:]
-    return BaseFinder(repository, likely, older)
+        chosen = repository.index.version(artifact, base_number(repository.index.next_version(artifact)))
+        if chosen is not None and not chosen.removed:
+            likely = [chosen.id]
+    if len(request.paths) == 1 and (origin := read_origin(repository, request.paths[0])) is not None:
+        # A folder that is added time and again came from the newest version, which says nothing.
+        came_from = [version.id for version in repository.index.live_versions_of(origin.id)[:1]]
+        likely += [identity for identity in came_from if identity != newest[0].id] if newest else came_from
+    return BaseFinder(repository, likely, [version.id for version in newest])
 
 
 def _warnings(request: AddRequest, content: StoredContent, publication: _Publication) -> list[str]:

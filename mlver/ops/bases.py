@@ -1,8 +1,9 @@
 """Which stored version the tensors of a new file are compared with: chunks → **a base for each** → encode.
 
-The version that the person names; else the one the folder came from, or the artifact's newest; for tensors that these
-lack, older versions of the artifact and the newest of any other that has tensors of these names and shapes. Where
-several are possible, a sample of the file's bytes is encoded against each, and the one that leaves least is taken.
+The version that the person names; else one that keeps chains short (`base_number`), or the one the folder came from;
+for tensors that these lack, the newest versions of the artifact, and the newest of any other that has tensors of these
+names and shapes. Where several are possible, a sample of the file's bytes is encoded against each, and the one that
+leaves least is taken.
 """
 
 from __future__ import annotations
@@ -28,6 +29,17 @@ _SAMPLE_BYTES = 1 << 16
 _WORTH_LOOKING_BYTES = 1 << 16
 """Tensors without a twin that are worth the search among other artifacts, together."""
 _HELPS = 0.97
+
+
+def base_number(number: int) -> int:
+    """Return the number of the version that a version rests on first: without the lowest bit that is set.
+
+    So half of the versions rest on the one before, a quarter on the second before, and so on, and a version is never
+    more steps away from a whole one than its number has bits. `benchmarks/chains.py` compares it with other shapes.
+
+    Source: P. Fenwick, "A new data structure for cumulative frequency tables" (1994), whose trees have this shape.
+    """
+    return number & (number - 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from mlver.errors import IntegrityError
 from mlver.history.manifest import Manifest, TensorEntry, read_manifest
 from mlver.history.records import VersionRecord
 from mlver.ids import ChunkId, ManifestId, PackId
+from mlver.ops.bases import base_number
 from mlver.ops.opening import OpenRepository
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress, Silent
@@ -144,10 +145,10 @@ class _Repacking:
                 self._locations[chunk] = Location(pack, entry)
 
     def _manifests(self) -> Iterator[tuple[Manifest, StoredTensors | None]]:
-        """Yield the manifest of each version, oldest first, with the tensors of the version before it."""
+        """Yield the manifest of each version, oldest first, with the tensors of the version it is to rest on."""
         index = self._repository.index
         versions = [v for artifact in index.artifacts() for v in index.versions(artifact, removed=True)]
-        newest: dict[str, StoredTensors] = {}
+        earlier: dict[str, dict[int, StoredTensors]] = {}
         seen: set[ManifestId] = set()
         for version in sorted(versions, key=_age):
             if version.id in seen:
@@ -158,8 +159,15 @@ class _Repacking:
             except IntegrityError as error:
                 self._damaged.append(error.message)
                 continue
-            yield manifest, newest.get(version.artifact)
-            newest[version.artifact] = StoredTensors(manifest)
+            stored = earlier.setdefault(version.artifact, {})
+            yield manifest, self._before(version.number, stored)
+            stored[version.number] = StoredTensors(manifest)
+            _forget(version.number, stored)
+
+    def _before(self, number: int, stored: Mapping[int, StoredTensors]) -> StoredTensors | None:
+        """Return what a version is to rest on: the one before where size is all, else one that keeps chains short."""
+        chosen = None if self._level == "max" else stored.get(base_number(number))
+        return chosen or (stored[max(stored)] if stored else None)
 
     def _jobs(self, manifest: Manifest, before: StoredTensors | None) -> Iterator[_Job]:
         """Yield what is to be written anew of a version, each chunk once."""
@@ -335,6 +343,16 @@ def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
             batches.append([])
             size_bytes = 0
     return batches
+
+
+def _forget(number: int, stored: dict[int, StoredTensors]) -> None:
+    """Forget all but the newest version and those that later ones may rest on."""
+    needed = {number}
+    while number:
+        number = base_number(number)
+        needed.add(number)
+    for other in stored.keys() - needed:
+        del stored[other]
 
 
 def _age(version: VersionRecord) -> tuple[str, str, int]:

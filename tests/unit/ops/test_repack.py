@@ -107,8 +107,8 @@ def test_versions_that_were_stored_whole_become_differences(repository: Reposito
         result = repository.add(place, name="m", type="t", base="other")
         assert result.delta_bytes == 0
         content[result.version.name] = place.read_bytes()
-    result = repository.repack("balanced")
-    assert result.bytes_after < 0.85 * result.bytes_before
+    repacked = repository.repack("balanced")
+    assert repacked.bytes_after < 0.85 * repacked.bytes_before
     assert_all_there(tmp_path, content)
 
 
