@@ -6,7 +6,7 @@ two writers stored it at once or one wrote it anew: a copy that cannot be decode
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +23,8 @@ MAX_BASE_DEPTH = 64
 """Longest chain of bases a reader follows; a longer one is damage or malice."""
 _MAX_FRAMES = 4 * MAX_BASE_DEPTH
 """Frames that are decoded for one chunk at most: copies against different bases could make a maze of chains."""
+_RECENT_CHUNKS = 8
+"""Chunks kept for those after them in the same request: two versions are read side by side when they are compared."""
 _HINT = "mlver verify lists what it hurts."
 
 
@@ -80,8 +82,13 @@ class ChunkReader:
             IntegrityError: One is missing, damaged, or not of the size it must have.
         """
         locations = self._index.find_many(chunk for chunk, _ in chunks)
+        recent: dict[ChunkId, Decoded] = {}
         for chunk, size_bytes in chunks:
-            raw = self._decode(chunk, locations.get(chunk)).raw
+            found = self._decode(chunk, locations.get(chunk), recent)
+            raw = found.raw
+            recent[chunk] = found
+            if len(recent) > _RECENT_CHUNKS:
+                del recent[next(iter(recent))]
             if len(raw) != size_bytes:
                 raise IntegrityError(f"Chunk {chunk.hex()} has {len(raw)} bytes instead of {size_bytes}.")
             yield raw
@@ -92,7 +99,7 @@ class ChunkReader:
         Raises:
             IntegrityError: It is missing or damaged.
         """
-        return self._decode(chunk, self._index.find(chunk))
+        return self._decode(chunk, self._index.find(chunk), {})
 
     def find(self, chunk: ChunkId) -> Location | None:
         """Return a place where the chunk should be."""
@@ -124,15 +131,17 @@ class ChunkReader:
         if failure is not None:
             raise IntegrityError(f"Pack {location.pack} is missing.", _HINT) from failure
 
-    def _decode(self, chunk: ChunkId, location: Location | None) -> Decoded:
+    def _decode(self, chunk: ChunkId, location: Location | None, recent: Mapping[ChunkId, Decoded]) -> Decoded:
         """Read a chunk; whatever was wrong on the way shows in its own digest, so its bases are not hashed at first."""
+        if chunk in recent:
+            return recent[chunk]
         if location is None:
             raise IntegrityError(f"Chunk {chunk.hex()} is missing.", _HINT)
         with suppress(IntegrityError):
-            found = _Walk(self, chunk, checks_bases=False).read(location)
+            found = _Walk(self, chunk, recent).read(location)
             if found.depth == 0 or chunk_id(found.raw) == chunk:
                 return found
-        return _Walk(self, chunk, checks_bases=True).read(location)
+        return _Walk(self, chunk, None).read(location)
 
     def _ask_packs(self, pack: PackId) -> None:
         """Ask the packs themselves where chunks are, since the index is only a cache."""
@@ -150,12 +159,13 @@ class _Walk:
     Args:
         reader: Where from.
         chunk: What is to be read.
-        checks_bases: Hash what has bases, too; a chunk without is always hashed.
+        recent: Chunks that were read already; None to read and hash all of the chain. Otherwise only its lower end
+            is hashed.
     """
 
-    def __init__(self, reader: ChunkReader, chunk: ChunkId, checks_bases: bool) -> None:
+    def __init__(self, reader: ChunkReader, chunk: ChunkId, recent: Mapping[ChunkId, Decoded] | None) -> None:
         self._reader = reader
-        self._checks_bases = checks_bases
+        self._recent = recent
         self._path = [chunk]
         self._frames_left = _MAX_FRAMES
 
@@ -191,13 +201,15 @@ class _Walk:
             joined = b"".join(base.raw for base in bases)
             raw = codec.decode(header.encoding, payload, header.raw_size, joined)
             found = Decoded(raw, max(base.depth for base in bases) + 1, None)
-        if (self._checks_bases or not bases) and chunk_id(found.raw) != header.chunk:
+        if (self._recent is None or not bases) and chunk_id(found.raw) != header.chunk:
             raise IntegrityError(f"Chunk {header.chunk.hex()} is damaged: its bytes have another digest.", _HINT)
         return found
 
     def _base(self, base: ChunkId) -> Decoded:
         if base in self._path or len(self._path) > MAX_BASE_DEPTH:
             raise IntegrityError(f"Chunk {self._path[0].hex()} rests on too long a chain of bases.", _HINT)
+        if self._recent and base in self._recent:
+            return self._recent[base]
         self._path.append(base)
         try:
             return self.read(self._reader.find(base))

@@ -18,6 +18,7 @@ from mlver.cli.output import Mode, Output
 from mlver.cli.terminal import detect
 from mlver.cli.text import escape_block
 from mlver.errors import MlverError
+from mlver.expressions import ExpressionError
 
 USAGE = 2
 BUG = 70  # EX_SOFTWARE of sysexits.h
@@ -85,6 +86,8 @@ def show(error: Exception, *, as_json: bool, stderr: TextIO) -> int:
     else:
         output = Output(Mode.HUMAN, stderr, stderr, detect(stderr, stderr, os.environ), os.environ)
         output.error(failure.message, failure.hint)
+        if isinstance(error, ExpressionError):
+            output.excerpt(error.text, error.position)
     return failure.exit_code
 
 

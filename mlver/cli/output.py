@@ -175,6 +175,10 @@ class Output:
         if hint:
             self._talk(self._label("Hint:", "muted"), escape(hint))
 
+    def excerpt(self, text: str, position: int) -> None:
+        """Show what a person wrote, and point at the character at `position`."""
+        self._talk(f"  {escape(text)}\n  {' ' * width(escape(text[:position]))}^")
+
     def _label(self, text: str, style: str) -> str:
         return colourise(text, style) if self.terminal.talk_colour else text
 

@@ -70,6 +70,17 @@ def number(value: object) -> str:
     return escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
+def percent(share: float | None) -> str:
+    """Return a share such as `12 %` or `0.034 %`: two significant digits; nothing for one that is not known."""
+    if share is None or math.isnan(share):
+        return ""
+    if math.isinf(share):
+        return "from 0"
+    if share >= 0.995:
+        return f"{share * 100:,.0f} %" if share < 1000 else f"×{share:.1e}"
+    return f"{share * 100:.2g} %" if share == 0 or share >= 1e-7 else f"{share * 100:.0e} %"
+
+
 def count(amount: int, noun: str) -> str:
     """Return an amount with its noun, such as `1 file` or `20,000 files`."""
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"

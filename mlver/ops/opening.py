@@ -13,6 +13,7 @@ from mlver.history.records import ArtifactRecord
 from mlver.history.revision import Resolved, resolve, resolve_artifact
 from mlver.names import check_artifact_name
 from mlver.ops import tables as stat_tables
+from mlver.ops.diff import tables as diff_tables
 from mlver.store import tables as store_tables
 from mlver.store.local import LocalStorage
 from mlver.store.sqlite import CacheConnection, CacheDamaged, open_cache, reopen_cache
@@ -28,7 +29,7 @@ FORMAT_NAME = "format"
 FORMAT_TEXT = b"mlver 1\n"
 HEAD_NAME = "HEAD"
 INDEX_NAME = "index.sqlite"
-_SCHEMAS = (store_tables.SCHEMA, history_tables.SCHEMA, stat_tables.SCHEMA)
+_SCHEMAS = (store_tables.SCHEMA, history_tables.SCHEMA, stat_tables.SCHEMA, diff_tables.SCHEMA)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,222 @@
+"""A diff for people: a summary they can repeat, then a section for everything that has something to say."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mlver.cli.diff_tensors import TensorView, counts_text, shorten, show_tensors
+from mlver.cli.output import Output, Piece
+from mlver.cli.style import Styled
+from mlver.cli.text import count, number, percent, size, width
+from mlver.differences.values import ValueChange
+from mlver.ops.diff.result import DiffResult, FileChanges, MetricChange, ModifiedFile, TensorPair
+
+_LISTED = 20
+_VALUE = 60
+_LINES = 60
+_MARKS = {"added": ("+", "good"), "removed": ("-", "bad"), "changed": ("~", "warning")}
+
+
+def show_diff(out: Output, result: DiffResult, view: TensorView) -> None:
+    """Write the whole diff."""
+    limit = None if view.every else _LISTED
+    with out.paged():
+        show_head(out, result)
+        _metrics(out, result.metrics)
+        _values(out, "Metadata", result.metadata, limit)
+        for file in result.files.modified:
+            _content(out, file, limit)
+        _files(out, result.files, limit)
+        show_tensors(out, result.tensors, view, is_measured=result.is_measured)
+        _values(out, "Provenance", result.provenance, limit)
+
+
+def show_stat(out: Output, result: DiffResult) -> None:
+    """Write the summary and a count for each section."""
+    show_head(out, result)
+    files = result.files
+    rows: list[tuple[str, str]] = []
+    if not result.tensors.is_empty:
+        rows.append(("tensors", counts_text(result.tensors)))
+    if not files.is_empty:
+        rows.append(("files", files_text(files)))
+    for name, changes in (
+        ("metrics", result.metrics),
+        ("metadata", result.metadata),
+        ("provenance", result.provenance),
+    ):
+        if changes:
+            rows.append((name, f"{len(changes):,} changed"))
+    out.fields(rows)
+
+
+def show_head(out: Output, result: DiffResult) -> None:
+    """Write what was compared, what happened, and what should never have."""
+    out.line(Styled(result.before.name, "name"), " → ", Styled(result.after.name, "name"))
+    out.line(Styled(sentence(result.summary), "heading"))
+    for pair in result.tensors.broken[:_LISTED]:
+        out.line(Styled(f"! {broken_text(pair)}", "bad"))
+
+
+def sentence(summary: str) -> str:
+    """Return a summary as a sentence; what it begins with may be a name, which keeps its letters."""
+    words = summary.split(" ", 1)
+    first = words[0].capitalize() if words[0] in ("the", "all", "nothing") else words[0]
+    return " ".join((first, *words[1:])) + "."
+
+
+def broken_text(pair: TensorPair) -> str:
+    """Return how many elements of a tensor are no numbers any more."""
+    figures = pair.figures
+    assert figures is not None
+    parts = [
+        f"{after:,} {word} (was {before:,})"
+        for word, before, after in (
+            ("NaN", figures.from_nan, figures.to_nan),
+            ("infinite", figures.from_inf, figures.to_inf),
+        )
+        if after > before
+    ]
+    return f"{pair.name}: {', '.join(parts)} of {figures.elements:,} elements"
+
+
+def files_text(files: FileChanges) -> str:
+    """Return how many files changed in which way."""
+    counts = (
+        (len(files.modified), "modified"),
+        (len(files.added), "added"),
+        (len(files.removed), "removed"),
+        (len(files.renamed), "renamed"),
+    )
+    return ", ".join(f"{amount:,} {verb}" for amount, verb in counts if amount)
+
+
+def _metrics(out: Output, metrics: Sequence[MetricChange]) -> None:
+    if not metrics:
+        return
+    out.line()
+    out.heading("Metrics")
+    texts = [(metric.name, values_text(metric), change_text(metric)) for metric in metrics]
+    wide = [max(width(row[column]) for row in texts) for column in range(3)]
+    for metric, (name, values, change) in zip(metrics, texts, strict=True):
+        style = {True: "good", False: "bad", None: "muted"}[metric.is_better]
+        word = {True: "better", False: "worse", None: ""}[metric.is_better]
+        out.line(
+            "  ", f"{name:<{wide[0]}}  {values:<{wide[1]}}  ", Styled(f"{change:<{wide[2]}}  {word}".rstrip(), style)
+        )
+
+
+def values_text(metric: MetricChange) -> str:
+    """Return a metric before and after."""
+    return " → ".join("–" if value is None else number(value) for value in (metric.before, metric.after))
+
+
+def change_text(metric: MetricChange) -> str:
+    """Return by how much a metric changed."""
+    if metric.change is None:
+        return "new" if metric.before is None else "gone"
+    relative = metric.relative_change
+    share = (
+        ""
+        if relative is None or not math.isfinite(relative)
+        else f" ({'+' if relative > 0 else '-'}{percent(abs(relative))})"
+    )
+    return f"{'↑' if metric.change > 0 else '↓'} {metric.change:+.4g}{share}"
+
+
+def _values(out: Output, title: str, changes: Sequence[ValueChange], limit: int | None) -> None:
+    if not changes:
+        return
+    out.line()
+    out.heading(title)
+    wide = min(40, max(width(change.key) for change in changes[:limit]))
+    for change in changes[:limit]:
+        mark, style = _MARKS[change.kind]
+        out.line(Styled(f"{mark} ", style), change.key, " " * max(0, wide - width(change.key)), "  ", *_change(change))
+    _more(out, len(changes), limit)
+
+
+def _change(change: ValueChange) -> Iterable[Piece]:
+    if change.kind == "added":
+        return [value_text(change.after)]
+    if change.kind == "removed":
+        return [Styled(value_text(change.before), "muted")]
+    if isinstance(change.before, list) and isinstance(change.after, list) and _is_long(change.before, change.after):
+        return _items(change.before, change.after)
+    return [Styled(value_text(change.before), "muted"), " → ", value_text(change.after)]
+
+
+def _is_long(*values: list[Any]) -> bool:
+    return any(len(json.dumps(value, ensure_ascii=False)) > _VALUE // 2 for value in values)
+
+
+def _items(before: list[Any], after: list[Any]) -> Iterable[Piece]:
+    """Return what came and went in a list too long to show."""
+    old, new = (Counter(number(item) for item in value) for value in (before, after))
+    gone, came = list((old - new).elements()), list((new - old).elements())
+    if not gone and not came:
+        return ["another order"]
+    pieces: list[Piece] = [f"{count(len(before), 'item')} → {len(after):,}"]
+    for sign, style, items in (("-", "bad", gone), ("+", "good", came)):
+        if items:
+            pieces += ["  ", Styled(f"{sign} {shorten(', '.join(items[:_LISTED]), _VALUE // 2)}", style)]
+    return pieces
+
+
+def value_text(value: Any) -> str:
+    """Return a value on part of a line; long lists and tables as their size."""
+    if isinstance(value, list | dict) and len(json.dumps(value, ensure_ascii=False)) > _VALUE:
+        return count(len(value), "item")
+    return shorten(number(value), _VALUE)
+
+
+def _content(out: Output, file: ModifiedFile, limit: int | None) -> None:
+    content = file.content
+    if content is None:
+        return
+    if content.values:
+        _values(out, file.after.path, content.values, limit)
+        return
+    out.line()
+    out.line(Styled(file.after.path, "heading"), "" if content.lines else "  only spaces or line ends differ")
+    shown = content.lines if limit is None else content.lines[:_LINES]
+    styles = {"+": "good", "-": "bad", "@": "name"}
+    for line in shown:
+        style = styles.get(line[:1])
+        text = line.expandtabs(4)
+        out.line(Styled(text, style) if style else text)
+    if len(shown) < len(content.lines):
+        out.line(Styled(f"… and {count(len(content.lines) - len(shown), 'more line')} (--all)", "muted"))
+
+
+def _files(out: Output, files: FileChanges, limit: int | None) -> None:
+    if files.is_empty:
+        return
+    out.line()
+    out.line(Styled("Files", "heading"), Styled(f"  {files_text(files)}", "muted"))
+    rows: list[tuple[Piece, ...]] = [_modified(file) for file in files.modified]
+    rows += [(Styled("added     ", "good"), path) for path in files.added]
+    rows += [(Styled("removed   ", "bad"), path) for path in files.removed]
+    rows += [(Styled("renamed   ", "name"), f"{pair.before} → {pair.after}") for pair in files.renamed]
+    for row in rows[:limit]:
+        out.line("  ", *row)
+    _more(out, len(rows), limit)
+
+
+def _modified(file: ModifiedFile) -> tuple[Piece, ...]:
+    before, after = file.before, file.after
+    sizes = size(after.size_bytes)
+    if before.size_bytes != after.size_bytes:
+        sizes = f"{size(before.size_bytes)} → {sizes}"
+    if before.executable != after.executable:
+        sizes += ", executable now" if after.executable else ", no longer executable"
+    return Styled("modified  ", "warning"), after.path, Styled(f"  {sizes}", "muted")
+
+
+def _more(out: Output, total: int, limit: int | None) -> None:
+    if limit is not None and total > limit:
+        out.line(Styled(f"  … and {total - limit:,} more (--all)", "muted"))

@@ -1,0 +1,81 @@
+"""Which files came, went, moved and changed, and what changed in those that people write."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from posixpath import basename
+
+from mlver.differences.texts import MAX_BYTES, TextChange, compare_texts
+from mlver.history.manifest import FileEntry
+from mlver.ops.diff.result import FileChanges, ModifiedFile, RenamedFile
+from mlver.ops.diff.sides import Side
+
+
+def compare_files(before: Side, after: Side, *, look_inside: bool) -> FileChanges:
+    """Compare all files of two sides.
+
+    Args:
+        before: What was.
+        after: What is.
+        look_inside: Read the files that are text; else only digests are compared.
+
+    Raises:
+        IntegrityError: A stored file is damaged.
+        MlverError: A file on disk cannot be read, or changed.
+    """
+    old, new = _by_path(before), _by_path(after)
+    added, removed = sorted(new.keys() - old.keys()), sorted(old.keys() - new.keys())
+    renamed = _renamed({path: old[path] for path in removed}, {path: new[path] for path in added})
+    gone, came = {pair.before for pair in renamed}, {pair.after for pair in renamed}
+    both = sorted(old.keys() & new.keys())
+    modified = [ModifiedFile(old[path], new[path]) for path in both if not _same(old[path], new[path])]
+    if look_inside:
+        modified = [file._replace(content=_content(before, after, file)) for file in modified]
+    folders = [{f"{folder}/" for folder in side.manifest.folders} for side in (before, after)]
+    return FileChanges(
+        added=tuple(sorted([path for path in added if path not in came] + list(folders[1] - folders[0]))),
+        removed=tuple(sorted([path for path in removed if path not in gone] + list(folders[0] - folders[1]))),
+        renamed=tuple(renamed),
+        modified=tuple(modified),
+        unchanged_count=len(both) - len(modified),
+    )
+
+
+def _by_path(side: Side) -> dict[str, FileEntry]:
+    return {entry.path: entry for entry in side.manifest.files}
+
+
+def _same(before: FileEntry, after: FileEntry) -> bool:
+    return before.digest == after.digest and before.executable == after.executable
+
+
+def _renamed(removed: Mapping[str, FileEntry], added: Mapping[str, FileEntry]) -> list[RenamedFile]:
+    """Return pairs of equal files; of several equal ones, those with the same last name belong together."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for path, entry in added.items():
+        if entry.size_bytes:  # all empty files are equal, and that says nothing
+            places[entry.digest].append(path)
+    found: dict[str, str] = {}
+    for by_name in (True, False):
+        for path, entry in removed.items():
+            equal = places.get(entry.digest, [])
+            fitting = (other for other in equal if not by_name or basename(other) == basename(path))
+            if path not in found and (chosen := next(fitting, None)) is not None:
+                equal.remove(chosen)
+                found[path] = chosen
+    return [RenamedFile(path, found[path]) for path in sorted(found)]
+
+
+def _content(before: Side, after: Side, file: ModifiedFile) -> TextChange | None:
+    entries = file.before, file.after
+    if file.before.digest == file.after.digest or any(
+        entry.format or entry.size_bytes > MAX_BYTES for entry in entries
+    ):
+        return None
+    old, new = (b"".join(_bytes(side, entry)) for side, entry in ((before, file.before), (after, file.after)))
+    return compare_texts(file.after.path, old, new)
+
+
+def _bytes(side: Side, entry: FileEntry) -> Iterable[bytes]:
+    return (bytes(raw) for raw in side.chunks().read_many([(chunk.id, chunk.size_bytes) for chunk in entry.chunks]))
