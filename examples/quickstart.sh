@@ -71,7 +71,10 @@ say "5. What is known of it, and what all of them take"
 run mlver show best | sed -n 1,10p
 run mlver du
 
-say "6. Train on, regret it, go back"
+say "6. What the training changed"
+run mlver diff v0 best
+
+say "7. Train on, regret it, go back"
 train epoch model features.npz >/dev/null
 run mlver status model
 run mlver pull best -o serve
