@@ -68,6 +68,8 @@ def encode(
     effort: Effort = "fast",
     *,
     base_dtype: str | None = None,
+    base_skip: int = 0,
+    columns: int = 0,
 ) -> Encoded:
     """Encode one chunk, at most as large as it was.
 
@@ -81,16 +83,21 @@ def encode(
             the encoding of what is returned: `BASE_ENCODINGS` or not. They may end before the chunk does.
         effort: How much time a base is worth.
         base_dtype: The type of the base's elements, if it is another one: what `raw` may have been cast from.
+        base_skip: Bytes of `base` before the element that corresponds to the first one; only with another type.
+        columns: Elements in a row of the tensor: its last dimension, if it has more than one; 0 if it has no rows. The
+            rows of an embedding may have moved alike.
 
     Raises:
-        ValueError: `raw` is larger than `MAX_CHUNK_BYTES`.
+        ValueError: `raw` is larger than `MAX_CHUNK_BYTES`, or there is something to skip in a base of the same type.
     """
     if len(raw) > MAX_CHUNK_BYTES:
         raise ValueError(f"a chunk of {len(raw)} bytes is larger than {MAX_CHUNK_BYTES}")
+    if base_skip and base_dtype in (None, dtype):
+        raise ValueError("elements of one type are at the same places in a chunk and its base")
     if dtype is not None and base is not None and dtype in ELEMENT_BYTES:
         from mlver.codec import against
 
-        return against.encode(raw, dtype, base, base_dtype or dtype, effort)
+        return against.encode(raw, dtype, base, base_dtype or dtype, effort, base_skip, columns)
     return alone.encode(raw, dtype)
 
 

@@ -1,37 +1,36 @@
 """Chunks that are encoded against a base: which encoding a chunk gets, and the way back.
 
-Trials on a sample decide; where a sample cannot tell, what is in question is done in full and the smallest is taken.
+The residuals of a sample tell what the encodings would take, without compressing anything. Where they cannot tell, what
+is in question is done in full and the smallest is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
-from mlver.codec import alone, cast, delta, levels, residuals
+import numpy as np
+import numpy.typing as npt
+
+from mlver.codec import alone, cast, delta, entropy, levels, loops, residuals
 from mlver.codec.encoded import CAST, DELTA, ELEMENT_BYTES, LEVELS, Effort, Encoded
 from mlver.codec.frames import Buffer
+from mlver.codec.residuals import View
+from mlver.codec.shapes import Elements, Exponent
 from mlver.errors import IntegrityError
 
 _PIECES = 8
-_PIECE_BYTES: dict[Effort, int] = {"fast": 4096, "balanced": 8192, "max": 8192}
+_PIECE_BYTES = 4096
 _WHOLE_BYTES = 1 << 17
-"""Up to this size a chunk is its own sample."""
+"""Up to this size a chunk is done in every way."""
+_STEPS_AMONG = 32
+"""A sample is about so small a part of a chunk, and is to bear that part of the steps."""
 _NEAR = 0.1
-"""Trials whose sizes differ by less than this part do not tell which is smaller."""
-_WORTH_SORTING = 0.95
-"""How small LEVELS must be against DELTA to be worth its time, which is three times as long."""
-_COARSE = levels.Fineness(block_bits=None, merge=1, classes=8)
-_FINE = levels.Fineness(block_bits=7, merge=1, classes=8)
-_FINEST = levels.Fineness(block_bits=7, merge=0, classes=24)
-_FINENESS: dict[tuple[Effort, bool], tuple[levels.Fineness, ...]] = {
-    ("balanced", False): (_FINE,),
-    ("balanced", True): (_COARSE,),
-    ("max", False): (_FINEST,),
-    ("max", True): (_FINEST, _COARSE),
-}
-"""What is tried, by effort and whether the chunk is small: there classes cost more than they tell."""
-_CLEAR = 1 / 4
-"""A cast that leaves less than this needs no other trial."""
+"""Sizes that differ by less than this part may be the other way round in the whole chunk."""
+_CLEAR = 1 / 2
+"""What leaves less than this needs no comparison with what the chunk takes by itself."""
+_WORTH_SORTING = 0.97
+"""How small LEVELS must be against DELTA to be worth its time, which is twice as long."""
 
 _DECODERS: dict[int, Callable[[Buffer, int, Buffer], memoryview]] = {
     DELTA: delta.decode,
@@ -40,24 +39,25 @@ _DECODERS: dict[int, Callable[[Buffer, int, Buffer], memoryview]] = {
 }
 
 
-def encode(raw: Buffer, dtype: str, base: Buffer, base_dtype: str, effort: Effort) -> Encoded:
+def encode(
+    raw: Buffer, dtype: str, base: Buffer, base_dtype: str, effort: Effort, base_skip: int, columns: int
+) -> Encoded:
     """Encode one chunk of a known dtype with or without its base; see `mlver.codec.encode`."""
     if base_dtype != dtype:
-        return _encode_cast(raw, dtype, base, base_dtype)
-    base = residuals.aligned(base, len(raw))
-    if len(raw) <= _WHOLE_BYTES:
-        return _smallest([alone.encode(raw, dtype), *_against(raw, dtype, base, effort, is_small=True)])
-    sample, of_base = (_sample(data, _PIECE_BYTES[effort]) for data in (raw, base))
-    itself = alone.encode(sample, dtype).size_bytes
-    tried = [*_against(sample, dtype, of_base, effort)]
-    best = min(trial.size_bytes for trial in tried)
-    if best > itself * (1 + _NEAR):
-        return alone.encode(raw, dtype)
-    if effort == "max" or best > itself * (1 - _NEAR):
-        return _smallest([alone.encode(raw, dtype), *_against(raw, dtype, base, effort)])
-    sizes = {trial.encoding: trial.size_bytes for trial in tried}
-    sort = sizes.get(LEVELS, len(sample)) < sizes[DELTA] * _WORTH_SORTING
-    return next(iter(_against(raw, dtype, base, effort, (LEVELS,) if sort else (DELTA,))))
+        return _encode_cast(raw, dtype, base, base_dtype, base_skip)
+    plain = plain_view(raw, dtype, residuals.aligned(base, len(raw)))
+    sample_bytes, trials = _trials(plain, dtype, effort, columns)
+    least = min(trials, key=_with_time(effort))
+    if len(raw) > _WHOLE_BYTES and least.size_bytes > sample_bytes * _CLEAR:
+        itself = alone.encode(_sampled(plain.values).data.cast("B"), dtype).size_bytes
+        if least.size_bytes > itself * (1 + _NEAR):
+            return alone.encode(raw, dtype)
+        if least.size_bytes > itself * (1 - _NEAR):
+            return _smallest([alone.encode(raw, dtype), *_fully(plain, least, effort)])
+    if effort == "max" or len(raw) <= _WHOLE_BYTES:
+        by_itself = [alone.encode(raw, dtype)] if len(raw) <= _WHOLE_BYTES else []
+        return _smallest([*by_itself, *_fully(plain, least, effort)])
+    return _levels(least.view, least.cut) if least.encoding == LEVELS else _delta(least.view)
 
 
 def decode(encoding: int, payload: Buffer, raw_size: int, base: Buffer) -> memoryview:
@@ -72,28 +72,105 @@ def decode(encoding: int, payload: Buffer, raw_size: int, base: Buffer) -> memor
     return decoder(payload, raw_size, base)
 
 
-def _against(
-    raw: Buffer,
-    dtype: str,
-    base: Buffer,
-    effort: Effort,
-    wanted: tuple[int, ...] = (DELTA, LEVELS),
-    is_small: bool = False,
-) -> Iterable[Encoded]:
-    """Yield `raw` in the encodings that `effort` allows, of those that are wanted."""
-    width = ELEMENT_BYTES[dtype]
-    values, old = residuals.elements(raw, width), residuals.elements(base, width)
-    left = residuals.take(values, old, dtype)
-    tail = memoryview(raw)[values.nbytes :]
-    if DELTA in wanted:
-        yield Encoded(DELTA, delta.encode(left, tail))
-    if LEVELS in wanted and effort != "fast" and values.size:
-        for fineness in _FINENESS[effort, is_small]:
-            yield Encoded(LEVELS, levels.encode(left, old, tail, dtype, fineness))
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What an encoding of a view would take, about, by a sample."""
+
+    view: View
+    encoding: int
+    size_bytes: float
+    cut: levels.Cut = levels.PLANE
 
 
-def _encode_cast(raw: Buffer, dtype: str, base: Buffer, base_dtype: str) -> Encoded:
-    parts = cast.encode(raw, dtype, base, base_dtype)
+def plain_view(raw: Buffer, dtype: str, base: Buffer) -> View:
+    """Return a chunk with a base of its size as it is looked at first."""
+    values, old = (residuals.elements(data, ELEMENT_BYTES[dtype]) for data in (raw, base))
+    expectation = residuals.table_of(values, old, dtype)
+    return View(
+        values,
+        old,
+        expectation,
+        residuals.expected(old, expectation),
+        residuals.exponent_of(dtype),
+        memoryview(raw)[values.nbytes :],
+    )
+
+
+def _trials(plain: View, dtype: str, effort: Effort, columns: int) -> tuple[int, list[_Trial]]:
+    """Return the size of a sample in bytes, and what seems to be worth a trial of what the effort allows."""
+    sample = _sample(plain)
+    trials = [_Trial(plain, DELTA, _delta_bytes(sample))]
+    if effort == "fast" or not plain.values.size:
+        return sample.values.nbytes, trials
+    views = [plain]
+    steps = residuals.steps_of(plain.values, plain.base, dtype, columns)
+    if steps is not None:
+        views.append(replace(plain, expectation=steps, expected=residuals.expected(plain.base, steps)))
+    trials += [_levels_trial(view) for view in views]
+    least = min(trials[1:], key=lambda trial: trial.size_bytes)
+    if plain.exponent.mask and (effort == "max" or least.size_bytes > sample.values.nbytes * _CLEAR):
+        # Of elements that hardly resemble their base, or moved by a factor, the exponent says nothing.
+        trials.append(_levels_trial(replace(least.view, exponent=Exponent())))
+    return sample.values.nbytes, trials
+
+
+def _with_time(effort: Effort) -> Callable[[_Trial], float]:
+    """Return how to compare trials: by size, and a little by time."""
+    worth = 1 if effort == "max" else _WORTH_SORTING
+    return lambda trial: trial.size_bytes / (worth if trial.encoding == LEVELS else 1)
+
+
+def _fully(plain: View, least: _Trial, effort: Effort) -> Iterable[Encoded]:
+    """Yield a chunk in all encodings that come into question."""
+    yield _delta(plain)
+    if effort != "fast" and plain.values.size:
+        for cut in (levels.PLANE, levels.CODED) if effort == "max" else (least.cut,):
+            yield _levels(least.view, cut)
+
+
+def _delta(view: View) -> Encoded:
+    return Encoded(DELTA, delta.encode(view))
+
+
+def _levels(view: View, cut: levels.Cut) -> Encoded:
+    return Encoded(LEVELS, levels.encode(view, cut))
+
+
+def _delta_bytes(sample: View) -> float:
+    return sum(_plane_bytes(plane) for plane in loops.current.split(sample.values, sample.expected, False).planes)
+
+
+def _levels_trial(view: View) -> _Trial:
+    sample = _sample(view)
+    _, found = levels.sort(sample, levels.PLANE)
+    coded = entropy.bits(loops.current.count(found.classes, found.symbols)) / 8
+    steps = 0 if sample.expectation.steps is None else sample.expectation.steps.nbytes / _STEPS_AMONG
+    size_bytes = coded + _plane_bytes(found.plane) + found.low.nbytes + found.escapes.nbytes + steps
+    cut = levels.PLANE if found.plane.size > found.symbols.size else levels.CODED
+    return _Trial(view, LEVELS, size_bytes, cut)
+
+
+def _sample(view: View) -> View:
+    """Return pieces of whole elements and blocks from all over a chunk, or all of it if it is small."""
+    if view.values.nbytes <= _WHOLE_BYTES:
+        return view
+    values, base = _sampled(view.values), _sampled(view.base)
+    expected = base if view.expected is view.base else _sampled(view.expected)
+    return View(values, base, view.expectation, expected, view.exponent, b"")
+
+
+def _sampled(elements: Elements) -> Elements:
+    size = _PIECE_BYTES // elements.itemsize
+    step = (elements.size - size) // (_PIECES - 1)
+    return np.concatenate([elements[at * step : at * step + size] for at in range(_PIECES)])
+
+
+def _plane_bytes(plane: npt.NDArray[np.uint8]) -> float:
+    return entropy.bits(np.bincount(plane, minlength=256)[None, :]) / 8
+
+
+def _encode_cast(raw: Buffer, dtype: str, base: Buffer, base_dtype: str, skip: int) -> Encoded:
+    parts = cast.encode(raw, dtype, base, base_dtype, skip)
     if parts is None:
         return alone.encode(raw, dtype)
     encoded = Encoded(CAST, parts)
@@ -102,10 +179,3 @@ def _encode_cast(raw: Buffer, dtype: str, base: Buffer, base_dtype: str) -> Enco
 
 def _smallest(candidates: Iterable[Encoded]) -> Encoded:
     return min(candidates, key=lambda candidate: candidate.size_bytes)
-
-
-def _sample(data: Buffer, piece_bytes: int) -> bytes:
-    """Return pieces of whole elements from all over `data`."""
-    view = memoryview(data)
-    step = (len(data) - piece_bytes) // (_PIECES - 1) & ~7
-    return b"".join(view[at * step : at * step + piece_bytes] for at in range(_PIECES))

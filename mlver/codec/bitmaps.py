@@ -7,26 +7,22 @@ Layout: u32 size in bytes of the frame, and the frame. Its content has n / 8 byt
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from mlver.codec import frames, planes
-from mlver.errors import IntegrityError
+from mlver.codec.shapes import Plane
 
 
-def encode(bits: npt.NDArray[np.bool_]) -> tuple[bytes, bytes]:
-    """Return the parts of a bitmap, shape (n,)."""
-    frame = frames.compress_always(np.packbits(bits, bitorder="little").data)
+def encode(bitmap: Plane) -> tuple[bytes, bytes]:
+    """Return the parts of a bitmap."""
+    frame = frames.compress_always(bitmap.data)
     return len(frame).to_bytes(planes.LENGTH_BYTES, "little"), frame
 
 
-def decode(reader: planes.Reader, count: int) -> npt.NDArray[np.bool_]:
-    """Read a bitmap of `count` bits.
+def decode(reader: planes.Reader, count: int) -> tuple[Plane, int]:
+    """Read a bitmap of `count` bits, and count those that are set; bits after the last are not looked at.
 
     Raises:
-        IntegrityError: There is none, or bits are set after the last.
+        IntegrityError: There is none.
     """
     bitmap = frames.decompress(reader.take(reader.length()), (count + 7) // 8)
-    bits = np.unpackbits(np.frombuffer(bitmap, np.uint8), bitorder="little")
-    if bits[count:].any():
-        raise IntegrityError("A chunk's bitmap is longer than the chunk.")
-    return bits[:count].view(np.bool_)
+    return np.frombuffer(bitmap, np.uint8), int.from_bytes(bitmap, "little").bit_count()

@@ -3,6 +3,7 @@
 Layout of the payload, in this order::
 
     u8       the cast, below
+    u32      the bytes of the base before the element that corresponds to the first one
     …        as a payload of `mlver.codec.planes` without a moved sign: the residuals, then the raw size modulo W last
              bytes of the chunk, as they are
 
@@ -19,8 +20,8 @@ number from → to    predicted element of a base element
 ====== ============ ====================================================================================================
 
 W is the size of an element in bytes. The residual is the element less the predicted one as unsigned integers, in zigzag
-order as in `mlver.codec.residuals`. The base has as many elements as the chunk, of the type it was cast from; one that
-is shorter is followed by zeros, what is longer is not used.
+order as in `mlver.codec.residuals`. What is left of the base has as many elements as the chunk, of the type it was cast
+from; one that is shorter is followed by zeros, what is longer is not used.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from typing import Any
 
 import numpy as np
 
-from mlver.codec import planes, residuals
+from mlver.codec import loops, planes, residuals
 from mlver.codec.frames import Buffer
-from mlver.codec.residuals import Elements
+from mlver.codec.shapes import Elements
 from mlver.errors import IntegrityError
 
 _CASTS = (
@@ -44,26 +45,26 @@ _NAN = {"F16": 0x7E00, "F32": 0x7FC00000, "F64": 0x7FF8 << 48}
 _SAMPLE = 1024
 
 
-def encode(raw: Buffer, dtype: str, base: Buffer, base_dtype: str) -> tuple[Buffer, ...] | None:
+def encode(raw: Buffer, dtype: str, base: Buffer, base_dtype: str, skip: int) -> tuple[Buffer, ...] | None:
     """Return the payload's parts, or None when there is no such cast.
 
     Args:
         raw: The chunk.
         dtype: safetensors name of its elements' type.
-        base: The base's elements at the same positions.
-        base_dtype: Their type.
+        base: What it may have been cast from.
+        base_dtype: The type of the base's elements.
+        skip: Bytes of the base before the element that corresponds to the first one.
     """
     known = [number for number, cast in enumerate(_CASTS) if cast == (base_dtype, dtype)]
     if not known:
         return None
     width = _BYTES[dtype]
     values = residuals.elements(raw, width)
-    old = _base_elements(base, base_dtype, values.size)
+    old = _base_elements(memoryview(base)[skip:], base_dtype, values.size)
     number = max(known, key=lambda cast: _hits(cast, values, old))
-    left = residuals.zigzag(values - _predicted(number, old))
-    data: Buffer = left.view(np.uint8).data
-    tail = memoryview(raw)[values.nbytes :]
-    return (bytes([number]), *planes.encode(bytes(data) + bytes(tail) if len(tail) else data, width, move_sign=False))
+    split = loops.current.split(values, _predicted(number, old), False)
+    head = bytes([number]) + skip.to_bytes(planes.LENGTH_BYTES, "little")
+    return (head, *planes.encode_split(split, False, memoryview(raw)[values.nbytes :]))
 
 
 def decode(payload: Buffer, raw_size: int, base: Buffer) -> memoryview:
@@ -77,13 +78,9 @@ def decode(payload: Buffer, raw_size: int, base: Buffer) -> memoryview:
     if number >= len(_CASTS):
         raise IntegrityError(f"A chunk was cast in a way {number} that is not known.")
     base_dtype, dtype = _CASTS[number]
-    if reader.rest[:1] != bytes([_BYTES[dtype]]):
-        raise IntegrityError("A chunk's residuals are of another size than its elements.")
-    out = np.frombuffer(planes.decode(reader.rest, raw_size), np.uint8)
-    values = residuals.elements(out.data, _BYTES[dtype])
-    residuals.unzigzag(values)
-    values += _predicted(number, _base_elements(base, base_dtype, values.size))
-    return out.data
+    skip = reader.length()
+    old = _base_elements(memoryview(base)[skip:], base_dtype, raw_size // _BYTES[dtype])
+    return planes.decode_joined(reader, raw_size, _predicted(number, old))
 
 
 def _base_elements(base: Buffer, base_dtype: str, count: int) -> Elements:

@@ -1,4 +1,4 @@
-"""Encoding DELTA: residuals against the base as byte planes; the quickest of the encodings against a base.
+"""Encoding DELTA: residuals against the base as byte planes.
 
 Layout of the payload, in this order::
 
@@ -9,20 +9,16 @@ Layout of the payload, in this order::
 
 from __future__ import annotations
 
-import numpy as np
-
-from mlver.codec import planes, residuals
+from mlver.codec import loops, planes, residuals
 from mlver.codec.frames import Buffer
-from mlver.codec.residuals import Residuals
-from mlver.errors import IntegrityError
+from mlver.codec.residuals import View
 
 
-def encode(left: Residuals, tail: Buffer) -> tuple[Buffer, ...]:
-    """Return the payload's parts for a chunk's residuals, and `tail`, its bytes after the last element."""
-    data: Buffer = left.values.view(np.uint8).data
-    if len(tail):
-        data = bytes(data) + bytes(tail)
-    return (left.head, *planes.encode(data, left.values.itemsize, move_sign=False))
+def encode(view: View) -> tuple[Buffer, ...]:
+    """Return the payload's parts for a chunk."""
+    split = loops.current.split(view.values, view.expected, False)
+    head = residuals.write_head(view.expectation, view.values.itemsize)
+    return (head, *planes.encode_split(split, False, view.tail))
 
 
 def decode(payload: Buffer, raw_size: int, base: Buffer) -> memoryview:
@@ -32,10 +28,6 @@ def decode(payload: Buffer, raw_size: int, base: Buffer) -> memoryview:
         IntegrityError: `payload` is not the residuals of `raw_size` bytes.
     """
     reader = planes.Reader(memoryview(payload))
-    undo = residuals.read_head(reader)
-    if reader.rest[:1] != bytes([undo.element_bytes]):
-        raise IntegrityError("A chunk's residuals are of another size than its elements.")
-    out = np.frombuffer(planes.decode(reader.rest, raw_size), np.uint8)
-    values = residuals.elements(out.data, undo.element_bytes)
-    undo(values, residuals.elements(residuals.aligned(base, raw_size), undo.element_bytes))
-    return out.data
+    element_bytes, expectation = residuals.read_head(reader, raw_size)
+    old = residuals.elements(residuals.aligned(base, raw_size), element_bytes)
+    return planes.decode_joined(reader, raw_size, residuals.expected(old, expectation))

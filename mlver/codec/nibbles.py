@@ -8,16 +8,15 @@ window of fifteen are escaped and listed apart.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mlver.codec import loops
+from mlver.codec.shapes import Plane
 from mlver.errors import IntegrityError
-
-Plane = npt.NDArray[np.uint8]
 
 _WINDOW = 15
 """Nibbles 0–14 are values counted from the window's start; 15 is the escape."""
-_ESCAPE = 15
-_MAX_ESCAPES = 1 / 64
+_FEWEST = 64
+"""At most one in so many values may be escaped."""
 
 
 def window(sample: Plane) -> int | None:
@@ -27,7 +26,7 @@ def window(sample: Plane) -> int | None:
     held = sums[_WINDOW:] - sums[:-_WINDOW]
     # held[i] is the window that starts at i + 1.
     best = int(np.argmax(held))
-    return (best + 1) % 256 if held[best] >= sample.size * (1 - _MAX_ESCAPES) else None
+    return (best + 1) % 256 if held[best] >= sample.size * (1 - 1 / _FEWEST) else None
 
 
 def pack(plane: Plane, start: int) -> tuple[Plane, Plane] | None:
@@ -37,32 +36,16 @@ def pack(plane: Plane, start: int) -> tuple[Plane, Plane] | None:
         The pairs, u8 of shape (ceil(n / 2),), the even element in the low half, and the escaped values in order; None
         when too many values are out of the window.
     """
-    nibbles = np.empty(plane.size + plane.size % 2, np.uint8)
-    nibbles[-1] = 0
-    np.subtract(plane, np.uint8(start), out=nibbles[: plane.size])
-    escaped = np.flatnonzero(nibbles > _WINDOW - 1)
-    if escaped.size > plane.size * _MAX_ESCAPES:
-        return None
-    values = plane[escaped]
-    nibbles[escaped] = _ESCAPE
-    wide = nibbles.view("<u2")
-    wide |= wide >> 4
-    return wide.astype(np.uint8), values
+    return loops.current.pack_nibbles(plane, start, plane.size // _FEWEST)
 
 
 def unpack(pairs: Plane, values: Plane, start: int, count: int) -> Plane:
     """Give back the plane, u8 of shape (count,).
 
     Raises:
-        IntegrityError: There are not as many `values` as escapes.
+        IntegrityError: There are not as many `values` as escapes, or there is something after the last nibble.
     """
-    wide = pairs.astype("<u2")
-    wide |= wide << 4
-    wide &= 0x0F0F
-    plane = wide.view(np.uint8)[:count]
-    escaped = np.flatnonzero(plane == _ESCAPE)
-    if escaped.size != values.size:
-        raise IntegrityError(f"A chunk's plane has {escaped.size} escapes and {values.size} values for them.")
-    plane += np.uint8(start)
-    plane[escaped] = values
+    plane = loops.current.unpack_nibbles(pairs, values, start, count)
+    if plane is None:
+        raise IntegrityError(f"A chunk's plane has not as many escapes as values for them, {values.size}.")
     return plane

@@ -27,13 +27,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from mlver.codec import frames, nibbles
+from mlver.codec import frames, loops, nibbles
 from mlver.codec.frames import Buffer
+from mlver.codec.shapes import Elements, Plane, Split
 from mlver.errors import IntegrityError
-
-Plane = npt.NDArray[np.uint8]
 
 _SIGN_MOVED = 0x80
 _RAW, _ZSTD, _CONSTANT, _NIBBLES = 0, 1, 2, 3
@@ -53,11 +51,21 @@ def encode(raw: Buffer, element_bytes: int, move_sign: bool) -> tuple[Buffer, ..
     """
     count = len(raw) // element_bytes
     elements = np.frombuffer(raw, dtype=f"<u{element_bytes}", count=count)
-    header = bytearray([element_bytes | (_SIGN_MOVED if move_sign else 0)])
+    return encode_split(loops.current.split(elements, None, move_sign), move_sign, memoryview(raw)[elements.nbytes :])
+
+
+def encode_split(split: Split, sign_moved: bool, tail: Buffer) -> tuple[Buffer, ...]:
+    """Return the payload's parts for planes, and `tail`, the chunk's bytes after the last element."""
+    element_bytes = len(split.planes)
+    header = bytearray([element_bytes | (_SIGN_MOVED if sign_moved else 0)])
     stored: list[Buffer] = []
-    for plane in _split(elements, move_sign):
-        store(plane, header, stored)
-    stored.append(memoryview(raw)[count * element_bytes :])
+    for number, plane in enumerate(split.planes):
+        shift = 8 * (element_bytes - 1 - number)
+        if plane.size and not split.varying >> shift & 0xFF:
+            header += bytes([_CONSTANT, split.first >> shift & 0xFF])
+        else:
+            store(plane, header, stored)
+    stored.append(tail)
     return (bytes(header), *stored)
 
 
@@ -67,19 +75,49 @@ def decode(payload: Buffer, raw_size: int) -> memoryview:
     Raises:
         IntegrityError: `payload` is not the planes of `raw_size` bytes.
     """
-    reader = Reader(memoryview(payload))
+    return decode_joined(Reader(memoryview(payload)), raw_size, None)
+
+
+def decode_joined(reader: Reader, raw_size: int, expected: Elements | None) -> memoryview:
+    """Give back the `raw_size` bytes of a chunk whose planes are all that is left of a payload.
+
+    Args:
+        reader: What is left.
+        raw_size: Size of the chunk in bytes.
+        expected: What is expected of the elements, if the planes are of residuals; the sign is not moved then.
+
+    Raises:
+        IntegrityError: They are not the planes of `raw_size` bytes.
+    """
     element_bytes, sign_moved = flagged(reader.byte())
     if sign_moved and element_bytes == 1:
         raise IntegrityError("A chunk of single bytes has no sign to move.")
+    if expected is not None and (sign_moved or element_bytes != expected.itemsize):
+        raise IntegrityError("A chunk's residuals are of another size than its elements.")
     count = raw_size // element_bytes
     descriptors = [reader.descriptor(count) for _ in range(element_bytes)]
     planes = [load(reader, descriptor, count) for descriptor in descriptors]
     tail = reader.plane(raw_size % element_bytes)
     reader.end()
     out = np.empty(raw_size, np.uint8)
-    _merge(planes, sign_moved, out[: raw_size - tail.size].view(f"<u{element_bytes}"))
+    loops.current.join(planes, expected, sign_moved, out[: raw_size - tail.size].view(f"<u{element_bytes}"))
     out[raw_size - tail.size :] = tail
     return out.data
+
+
+def decode_values(reader: Reader, count: int, element_bytes: int) -> Elements:
+    """Read the planes of `count` elements, without a moved sign, from the beginning of what is left of a payload.
+
+    Raises:
+        IntegrityError: It does not begin with them.
+    """
+    if reader.byte() != element_bytes:
+        raise IntegrityError("A chunk's residuals are of another size than its elements.")
+    descriptors = [reader.descriptor(count) for _ in range(element_bytes)]
+    planes = [load(reader, descriptor, count) for descriptor in descriptors]
+    values: Elements = np.empty(count, f"<u{element_bytes}")
+    loops.current.join(planes, None, False, values)
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +187,7 @@ class Reader:
 
 
 def store(plane: Plane, header: bytearray, stored: list[Buffer]) -> None:
-    """Append one plane's descriptor to `header`, and its bytes to `stored`."""
-    if _is_constant(plane):
-        header += bytes([_CONSTANT, int(plane[0])])
-        return
+    """Append the descriptor of a plane that is not constant to `header`, and its bytes to `stored`."""
     sample = frames.sample(plane.data)
     # Noise, which is what mantissas are, is told first and fastest.
     if frames.pays(sample) and (_store_nibbles(plane, sample, header, stored) or _store_zstd(plane, header, stored)):
@@ -163,10 +198,7 @@ def store(plane: Plane, header: bytearray, stored: list[Buffer]) -> None:
 
 def store_skewed(plane: Plane, header: bytearray, stored: list[Buffer]) -> None:
     """Do as `store` does, with fewer trials, for a plane that is known to be skewed and not to repeat."""
-    if _is_constant(plane):
-        header += bytes([_CONSTANT, int(plane[0])])
-        return
-    if _store_nibbles(plane, frames.sample(plane.data), header, stored):
+    if plane.size and _store_nibbles(plane, frames.sample(plane.data), header, stored):
         return
     frame = frames.compress_skewed(plane.data)
     if frame is None:
@@ -202,10 +234,10 @@ def _length(value: int) -> bytes:
     return value.to_bytes(LENGTH_BYTES, "little")
 
 
-def load(reader: Reader, descriptor: Descriptor, count: int) -> Plane:
-    """Read the bytes of a plane of `count` bytes; they may be read-only."""
+def load(reader: Reader, descriptor: Descriptor, count: int) -> Plane | int:
+    """Read the bytes of a plane of `count` bytes, which may be read-only; of a constant one, its value."""
     if descriptor.method == _CONSTANT:
-        return np.full(count, descriptor.argument, np.uint8)
+        return descriptor.argument
     escaped = reader.plane(descriptor.escapes)
     stored = reader.take(descriptor.length)
     if descriptor.method == _RAW:
@@ -214,49 +246,3 @@ def load(reader: Reader, descriptor: Descriptor, count: int) -> Plane:
         return np.frombuffer(frames.decompress(stored, count), np.uint8)
     pairs = np.frombuffer(frames.decompress(stored, (count + 1) // 2), np.uint8)
     return nibbles.unpack(pairs, escaped, descriptor.argument, count)
-
-
-def _is_constant(plane: Plane) -> bool:
-    if plane.size == 0:
-        return False
-    value = plane[0]
-    # Two bytes tell nearly always, without a pass over the plane.
-    return bool(value == plane[-1] and value == plane[plane.size // 2] and (plane == value).all())
-
-
-def _split(elements: npt.NDArray[np.unsignedinteger], move_sign: bool) -> list[Plane]:
-    """Return the planes of `elements`, shape (n,), each u8 of shape (n,), the most significant first."""
-    bits = elements.itemsize * 8
-    planes = [_byte(elements, shift) for shift in range(bits - 8, -1, -8)]
-    if move_sign:
-        sign = planes[0]
-        sign &= 0x80
-        planes[0] = _byte(elements, bits - 9)
-        planes[1] &= 0x7F
-        planes[1] |= sign
-    return planes
-
-
-def _byte(elements: npt.NDArray[np.unsignedinteger], shift: int) -> Plane:
-    # Shift and narrow is several times as fast as a strided copy of the bytes: numpy has vector code for both steps.
-    return (elements >> shift if shift else elements).astype(np.uint8, copy=False)
-
-
-def _merge(planes: list[Plane], sign_moved: bool, out: npt.NDArray[np.unsignedinteger]) -> None:
-    """Write the elements that `planes` are the bytes of to `out`, shape (n,)."""
-    out[:] = planes[0]
-    rest = planes[1:]
-    if sign_moved:
-        _merge_sign(out, rest.pop(0))
-    for plane in rest:
-        out <<= 8
-        out |= plane
-
-
-def _merge_sign(out: npt.NDArray[np.unsignedinteger], second: Plane) -> None:
-    """Turn exponents into the sixteen highest bits of the elements, with the sign from bit 7 of `second`."""
-    out <<= 7
-    # Sign extension brings bit 7 to bit 15 (and to bit 7, which is the exponent's and is masked).
-    low = second.view(np.int8).astype(np.int16).view(np.uint16)
-    low &= 0x807F
-    out |= low

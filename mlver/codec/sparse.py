@@ -22,12 +22,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mlver.codec import bitmaps, planes
+from mlver.codec import bitmaps, loops, planes
 from mlver.codec.frames import Buffer
-
-Elements = npt.NDArray[np.unsignedinteger[Any]]
+from mlver.codec.shapes import Elements
+from mlver.errors import IntegrityError
 
 _SIGNS_APART = 0x80
 _PROBES = 4096
@@ -50,13 +49,11 @@ def encode(raw: Buffer, element_bytes: int, move_sign: bool) -> tuple[Buffer, ..
     zeros_abound, signs_apart = _probe(elements)
     if not zeros_abound:
         return None
-    signs = elements & _sign_bit(elements)
-    magnitudes = elements ^ signs if signs_apart else elements
-    filled = magnitudes != 0
-    values = magnitudes[np.flatnonzero(filled)].tobytes() + bytes(memoryview(raw)[elements.size * element_bytes :])
+    places, signs, filled = loops.current.split_sparse(elements, signs_apart)
+    values = filled.tobytes() + bytes(memoryview(raw)[elements.nbytes :])
     header = bytes([element_bytes | (_SIGNS_APART if signs_apart else 0)])
-    places = bitmaps.encode(filled) + (bitmaps.encode(signs != 0) if signs_apart else ())
-    return (header, *places, *planes.encode(values, element_bytes, move_sign))
+    maps = bitmaps.encode(places) + (() if signs is None else bitmaps.encode(signs))
+    return (header, *maps, *planes.encode(values, element_bytes, move_sign))
 
 
 def decode(payload: Buffer, raw_size: int) -> memoryview:
@@ -68,14 +65,13 @@ def decode(payload: Buffer, raw_size: int) -> memoryview:
     reader = planes.Reader(memoryview(payload))
     element_bytes, signs_apart = planes.flagged(reader.byte())
     count, tail = divmod(raw_size, element_bytes)
-    places = np.flatnonzero(bitmaps.decode(reader, count))
-    signs = bitmaps.decode(reader, count) if signs_apart else None
-    values = planes.decode(reader.rest, places.size * element_bytes + tail)
-    out = np.zeros(raw_size, np.uint8)
+    places, filled = bitmaps.decode(reader, count)
+    signs = bitmaps.decode(reader, count)[0] if signs_apart else None
+    values = planes.decode(reader.rest, filled * element_bytes + tail)
+    out = np.empty(raw_size, np.uint8)
     elements: Elements = out[: raw_size - tail].view(f"<u{element_bytes}")
-    elements[places] = np.frombuffer(values, elements.dtype, count=places.size)
-    if signs is not None:
-        elements |= signs * _sign_bit(elements)
+    if not loops.current.join_sparse(places, signs, np.frombuffer(values, elements.dtype, count=filled), elements):
+        raise IntegrityError("A chunk's bitmap is longer than the chunk.")
     out[raw_size - tail :] = np.frombuffer(values, np.uint8)[len(values) - tail :]
     return out.data
 

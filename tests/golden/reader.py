@@ -107,14 +107,16 @@ class Bytes:
 
 def decode(encoding: int, payload: bytes, size: int, seen: Counter[str], base: bytes = b"") -> bytes:
     """Decode a payload; `seen` counts which parts of the page were needed."""
-    name = {0: "RAW", 1: "ZSTD", 2: "PLANES", 3: "SPARSE"}.get(encoding)
-    require(name is not None, f"encoding {encoding} is unknown")
-    seen[str(name)] += 1
+    names = {0: "RAW", 1: "ZSTD", 2: "PLANES", 3: "SPARSE", 16: "DELTA", 17: "LEVELS", 18: "CAST"}
+    require(encoding in names, f"encoding {encoding} is unknown")
+    seen[names[encoding]] += 1
     if encoding == 0:
         return payload
     if encoding == 1:
         return unzstd(payload, size)
-    return planes(payload, size, seen) if encoding == 2 else sparse(payload, size, seen)
+    if encoding in (2, 3):
+        return (planes if encoding == 2 else sparse)(payload, size, seen)
+    return {16: delta, 17: levels, 18: cast}[encoding](Bytes(payload), size, seen, base)
 
 
 def element_size(first: int) -> tuple[int, bool]:
@@ -192,6 +194,180 @@ def bits(source: Bytes, count: int) -> list[bool]:
     found = [bool(byte >> i & 1) for byte in bitmap for i in range(8)]
     require(not any(found[count:]), "a bitmap has bits after the last element")
     return found[:count]
+
+
+def integers(data: bytes, width: int) -> list[int]:
+    return [value for (value,) in struct.iter_unpack("<" + "BHIQ"[width.bit_length() - 1], data)]
+
+
+def aligned(base: bytes, size: int) -> bytes:
+    return base[:size] + bytes(max(0, size - len(base)))
+
+
+def unzigzag(value: int) -> int:
+    return -(value + 1) // 2 if value & 1 else value // 2
+
+
+def head(source: Bytes, size: int, seen: Counter[str], base: bytes) -> tuple[int, list[int], list[int]]:
+    """Return the size of an element, the elements of the base, and those from which the residuals count."""
+    first = source.u8()
+    width = element_size(first & ~0x40)[0]
+    old = integers(aligned(base, size)[: size // width * width], width)
+    expected = list(old)
+    if first & 0x80:
+        seen["table"] += 1
+        shift, table = source.u8(), integers(unzstd(source.take(source.u32()), 128 * width), width)
+        require(shift < 8 * width, "a table's shift")
+        expected = [value + table[value >> shift & 127] for value in old]
+    if first & 0x40:
+        seen["steps"] += 1
+        columns = source.u32()
+        shift, mask, unit = struct.unpack("<BHh", source.take(5))
+        require(1 <= columns <= len(old) and shift < 8 * width, "a chunk's steps")
+        steps = struct.unpack(f"<{columns}h", unzstd(source.take(source.u32()), 2 * columns))
+        for i, value in enumerate(old):
+            k = min(max(max(1, value >> shift & mask) - unit, 0), 31)
+            step = (steps[i % columns] * 2**14 + (2**k >> 1)) // 2**k
+            expected[i] += -step if value >> (8 * width - 1) else step
+    return width, old, expected
+
+
+def delta(source: Bytes, size: int, seen: Counter[str], base: bytes) -> bytes:
+    width, _, expected = head(source, size, seen, base)
+    return undone(source, width, size, seen, expected)
+
+
+def undone(source: Bytes, width: int, size: int, seen: Counter[str], expected: list[int]) -> bytes:
+    """Read residuals as planes, up to the end, and undo them."""
+    payload = source.rest()
+    require(payload[:1] == bytes([width]), "residuals of another size")
+    raw = planes(payload, size, seen)
+    whole = len(expected) * width
+    return written(width, integers(raw[:whole], width), expected) + raw[whole:]
+
+
+def written(width: int, residuals: list[int], expected: list[int]) -> bytes:
+    values = (start + unzigzag(residual) for start, residual in zip(expected, residuals, strict=True))
+    return b"".join((value % 256**width).to_bytes(width, "little") for value in values)
+
+
+def levels(source: Bytes, size: int, seen: Counter[str], base: bytes) -> bytes:
+    width, old, expected = head(source, size, seen, base)
+    shift, mask, origin, uncut, limit = struct.unpack("<BHhBB", source.take(7))
+    require(shift < 8 * width and uncut <= 64 and limit <= 64, "a chunk's classes")
+    of_block = unzstd(source.take(source.u32()), -(-len(old) // 128))
+    coded_count, escape_count, low_bytes = source.u32(), source.u32(), source.u32()
+    measured = [i for i in range(len(old)) if of_block[i // 128]]
+    classes = [min(max(origin + of_block[i // 128] - (old[i] >> shift & mask), 0), 63) for i in measured]
+    in_plane = sum(number >= limit for number in classes)
+    require(len(classes) - in_plane == coded_count, "the number of coded elements")
+    plane = iter(descriptor(source, in_plane, seen)())
+    coded = iter(symbols(source, [number for number in classes if number < limit], seen) if coded_count else [])
+    low, low_at = int.from_bytes(source.take(low_bytes), "little"), 0
+    escapes = iter(plain(source, width, escape_count, seen) if escape_count else [])
+    residuals = [0] * len(old)
+    for i, number in zip(measured, classes, strict=True):
+        upper, most = (next(coded), 63) if number < limit else (next(plane), 255)
+        if upper == most:
+            seen["escape"] += 1
+            upper = next(escapes, -1)
+            require(upper >= 0, "an escape is missing")
+        cut = min(max(number - uncut, 0), {1: 6, 2: 12, 4: 24, 8: 56}[width])
+        seen["low bits"] += cut > 0
+        residuals[i] = (upper << cut | low >> low_at & ((1 << cut) - 1)) % 256**width
+        low_at += cut
+    require(next(escapes, None) is None, "there are escapes for nothing")
+    require(0 <= 8 * low_bytes - low_at < 8 and not low >> low_at, "the low bits are not as many as they must be")
+    tail = source.rest()
+    require(len(tail) == size - width * len(old), "a payload does not end with the tail")
+    return written(width, residuals, expected) + tail
+
+
+def plain(source: Bytes, width: int, count: int, seen: Counter[str]) -> list[int]:
+    """Read elements as planes with something behind them."""
+    require(source.u8() == width, "escapes of another size")
+    loads = [descriptor(source, count, seen) for _ in range(width)]
+    return [int.from_bytes(element, "big") for element in zip(*(load() for load in loads), strict=True)]
+
+
+def symbols(source: Bytes, classes: list[int], seen: Counter[str]) -> list[int]:
+    seen["symbols"] += 1
+    count = source.u8()
+    require(1 <= count <= 64, "the number of classes")
+    sizes = source.take(count)
+    shares = Bytes(source.take(int(struct.unpack("<H", source.take(2))[0])))
+    tables = [slots(shares, size) for size in sizes]
+    require(not shares.rest(), "there are shares for nothing")
+    (lanes,) = struct.unpack("<H", source.take(2))
+    require(1 <= lanes <= 256, "the number of lanes")
+    states = list(struct.unpack(f"<{lanes}I", source.take(4 * lanes)))
+    words = iter(integers(source.take(2 * source.u32()), 2))
+    found = []
+    for i, number in enumerate(classes):
+        state = states[i % lanes]
+        symbol, share, below = tables[min(number, count - 1)][state % 4096]
+        state = share * (state // 4096) + state % 4096 - below
+        if state < 2**16:
+            word = next(words, -1)
+            require(word >= 0, "a word is missing")
+            state = state * 2**16 + word
+        states[i % lanes] = state
+        found.append(symbol)
+    require(set(states) == {2**16} and next(words, None) is None, "symbols do not end as they must")
+    return found
+
+
+def slots(source: Bytes, size: int) -> list[tuple[int, int, int]]:
+    """Return the symbol of each of 4096 slots, with its share and the sum of those below."""
+    require(size <= 64, "the number of shares")
+    found: list[tuple[int, int, int]] = []
+    for symbol in range(size):
+        share = source.u8()
+        if share >= 128:
+            above = source.u8()
+            require(above < 128, "a share")
+            share += 128 * (above - 1)
+        found += [(symbol, share, len(found))] * share
+    require(len(found) in (0, 4096), "shares do not add up")
+    return found or [(0, 4096, 0)] * 4096
+
+
+CASTS = [
+    ("F32", "BF16"),
+    ("F32", "BF16"),
+    ("BF16", "F32"),
+    ("F32", "F16"),
+    ("F16", "F32"),
+    ("F64", "F32"),
+    ("F32", "F64"),
+]
+FLOATS = {"F16": ("<e", 2, 0x7E00), "F32": ("<f", 4, 0x7FC00000), "F64": ("<d", 8, 0x7FF8 << 48), "BF16": ("", 2, 0)}
+
+
+def cast(source: Bytes, size: int, seen: Counter[str], base: bytes) -> bytes:
+    number, skipped = source.u8(), source.u32()
+    require(number < len(CASTS), f"cast {number} is unknown")
+    seen[f"cast {number}"] += 1
+    start, end = CASTS[number]
+    width = FLOATS[end][1]
+    room = size // width * FLOATS[start][1]
+    old = integers(aligned(base[skipped:], room), FLOATS[start][1])
+    return undone(source, width, size, seen, [predicted(number, value) for value in old])
+
+
+def predicted(number: int, value: int) -> int:
+    if number == 0:
+        return 0x7FC0 if value & 0x7FFFFFFF > 0x7F800000 else (value + 0x7FFF + (value >> 16 & 1)) >> 16 & 0xFFFF
+    if number in (1, 2):
+        return value >> 16 if number == 1 else value << 16
+    (pattern, width, _), (wanted, _, nan) = (FLOATS[name] for name in CASTS[number])
+    (real,) = struct.unpack(pattern, value.to_bytes(width, "little"))
+    if real != real:
+        return nan
+    try:
+        return int.from_bytes(struct.pack(wanted, real), "little")
+    except OverflowError:
+        return int.from_bytes(struct.pack(wanted, math.copysign(math.inf, real)), "little")
 
 
 # Packs

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlver import codec
-from mlver.codec import delta, levels, residuals
-from mlver.codec.encoded import ELEMENT_BYTES
+from mlver.codec import against, delta, levels, loops, native, portable, residuals
+from mlver.codec.shapes import Expectation
 from mlver.errors import IntegrityError
 
 FLOATS_AND_BYTES = ["BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64", "C64", "C128"]
@@ -133,20 +138,34 @@ def test_round_trip_of_casts(raw: bytes, dtypes: tuple[str, str], data: st.DataO
     assert bytes(codec.decode(encoded.encoding, joined(encoded), len(raw), base)) == raw
 
 
-@given(raw=tensors(), dtype=DTYPES, encoding=st.sampled_from(["DELTA", "LEVELS"]), data=st.data())
+@st.composite
+def views(draw: st.DrawFn, raw: bytes, base: bytes) -> residuals.View:
+    """Return a chunk as it may be looked at, whether that makes it small or not."""
+    dtype = draw(st.sampled_from([*FLOATS_AND_BYTES, *INTEGERS]))
+    view = against.plain_view(raw, dtype, residuals.aligned(base, len(raw)))
+    if not view.values.size or draw(st.booleans()):
+        return view
+    columns = draw(st.integers(1, min(view.values.size, 300)))
+    steps = np.frombuffer(np.random.default_rng(columns).bytes(2 * columns), "<i2")
+    expectation = Expectation(
+        view.expectation.table, view.expectation.table_shift, steps, draw(st.integers(-100, 200)), view.exponent
+    )
+    return replace(view, expectation=expectation, expected=residuals.expected(view.base, expectation))
+
+
+ENCODINGS = st.sampled_from([None, levels.PLANE, levels.CODED, levels.Cut(0, 5), levels.Cut(11, 0)])
+
+
+@given(raw=tensors(), cut=ENCODINGS, data=st.data())
 def test_damage_with_a_base_raises_only_integrity_errors(
-    raw: bytes, dtype: str | None, encoding: str, data: st.DataObject
+    raw: bytes, cut: levels.Cut | None, data: st.DataObject
 ) -> None:
     base = data.draw(descendants(raw))
-    width = ELEMENT_BYTES[dtype or "F32"]
-    values = residuals.elements(raw, width)
-    old = residuals.elements(residuals.aligned(base, len(raw)), width)
-    left, tail = residuals.take(values, old, dtype or "F32"), raw[values.nbytes :]
-    if encoding == "DELTA" or not values.size:
-        number, parts = codec.DELTA, delta.encode(left, tail)
+    view = data.draw(views(raw, base))
+    if cut is None or not view.values.size:
+        number, parts = codec.DELTA, delta.encode(view)
     else:
-        fineness = levels.Fineness(*data.draw(st.sampled_from([(7, 0, 24), (None, 1, 8), (3, 2, 64)])))
-        number, parts = codec.LEVELS, levels.encode(left, old, tail, dtype or "F32", fineness)
+        number, parts = codec.LEVELS, levels.encode(view, cut)
     payload, size = bytearray(b"".join(parts)), len(raw)
     assert bytes(codec.decode(number, payload, size, base)) == raw
     for _ in range(data.draw(st.integers(1, 3))):
@@ -167,7 +186,7 @@ def test_damage_with_a_base_raises_only_integrity_errors(
 
 @given(
     encoding=st.sampled_from([codec.DELTA, codec.LEVELS, codec.CAST]),
-    head=st.sampled_from([b"", b"\x01", b"\x02", b"\x04", b"\x08", b"\x82\x03", b"\x00\x02", b"\x03\x02"]),
+    head=st.sampled_from([b"", b"\x01", b"\x02", b"\x04", b"\x08", b"\x82\x03", b"\x42", b"\x00\x02", b"\x03\x02"]),
     rest=st.binary(max_size=120),
     size=st.integers(0, 300),
     base=st.binary(max_size=300),
@@ -201,3 +220,53 @@ def test_garbage_planes_raise_only_integrity_errors(head: int, rest: list[int], 
 def test_garbage_bitmaps_raise_only_integrity_errors(bitmap: bytes, rest: bytes, width: int, size: int) -> None:
     frame = zstandard.ZstdCompressor().compress(bitmap)
     refused_or_of_size(codec.SPARSE, bytes([width]) + len(frame).to_bytes(4, "little") + frame + rest, size)
+
+
+@contextmanager
+def by(implementation: loops.Loops) -> Iterator[None]:
+    """Do the loops over elements by this implementation."""
+    before, loops.current = loops.current, implementation
+    try:
+        yield
+    finally:
+        loops.current = before
+
+
+@pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")
+@given(raw=st.one_of(st.binary(max_size=600), tensors()), dtype=DTYPES, effort=EFFORTS, data=st.data())
+def test_both_implementations_write_and_read_the_same(
+    raw: bytes, dtype: str | None, effort: codec.Effort, data: st.DataObject
+) -> None:
+    base = data.draw(st.one_of(st.none(), descendants(raw)))
+    columns = data.draw(st.sampled_from([0, 16, 100]))
+    written = []
+    for implementation in (native, portable):
+        with by(implementation):
+            encoded = codec.encode(raw, dtype, base, effort, columns=columns)
+            written.append((encoded.encoding, joined(encoded)))
+    assert written[0] == written[1]
+    for implementation in (native, portable):
+        with by(implementation):
+            assert bytes(codec.decode(*written[0], len(raw), base)) == raw
+
+
+@pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")
+@given(raw=tensors(), cut=ENCODINGS, data=st.data())
+def test_both_implementations_refuse_the_same(raw: bytes, cut: levels.Cut | None, data: st.DataObject) -> None:
+    base = data.draw(descendants(raw))
+    view = data.draw(views(raw, base))
+    if cut is None or not view.values.size:
+        number, parts = codec.DELTA, delta.encode(view)
+    else:
+        number, parts = codec.LEVELS, levels.encode(view, cut)
+    payload = bytearray(b"".join(parts))
+    for _ in range(data.draw(st.integers(1, 2))):
+        payload[data.draw(st.integers(0, min(200, len(payload) - 1)))] ^= data.draw(st.integers(1, 255))
+    outcomes: list[bytes | str] = []
+    for implementation in (native, portable):
+        with by(implementation):
+            try:
+                outcomes.append(bytes(codec.decode(number, payload, len(raw), base)))
+            except IntegrityError as error:
+                outcomes.append(error.message)
+    assert outcomes[0] == outcomes[1]

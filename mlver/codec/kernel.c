@@ -1,0 +1,296 @@
+/* The loops of the codec that run over every element, in C; mlver/codec/portable.py is the definition of each.
+ *
+ * Nothing here allocates, calls a library or computes with floating point, so that all machines agree. Callers own all
+ * buffers, whose sizes are in the arguments; what comes from a payload is checked before it moves a pointer. Functions
+ * that take apart what a payload says return a negative number where it cannot be.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "Chunks are little-endian; the codec does without its kernel on this machine."
+#endif
+
+#define EXPORT __attribute__((visibility("default")))
+#define INLINE static inline __attribute__((always_inline))
+#define ANY_ALIGNMENT __attribute__((aligned(1), may_alias))
+
+typedef uint8_t u8;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int64_t i64;
+typedef uint8_t u8_any ANY_ALIGNMENT;
+typedef uint16_t u16_any ANY_ALIGNMENT;
+typedef uint32_t u32_any ANY_ALIGNMENT;
+typedef uint64_t u64_any ANY_ALIGNMENT;
+
+enum {
+    TILE = 256,
+    BLOCK = 128, /* elements of one level */
+    TABLE_MASK = 127,
+    STEP_BITS = 14,
+    SYMBOLS = 64, /* of an entropy-coded residual; the last one is an escape */
+    PLANE_ESCAPE = 255,
+    MAX_CLASSES = 64,
+    PROBABILITY_BITS = 12,
+    SLOTS = 1 << PROBABILITY_BITS,
+    MAX_LANES = 256,
+    LEARN_SLOTS = 1 << 14,
+    LEARN_SAMPLE = 1 << 12,
+    LEARN_MIN_SEEN = 4,
+    LEARN_GAIN = 32
+};
+
+#define ALL_ZERO INT32_MIN
+#define ALL_ODD (INT32_MIN + 1)
+#define STATE_LOW 65536u
+
+/* Where the exponent of a base element is. */
+typedef struct {
+    i64 shift;
+    i64 mask;
+} Exponent;
+
+/* What is expected of elements, beyond what their base is. */
+typedef struct {
+    const void *table; /* 128 elements, or NULL */
+    i64 table_shift;
+    const int16_t *steps; /* one a column, or NULL */
+    i64 columns;
+    i64 unit;
+    Exponent exponent;
+} Expectation;
+
+/* How a chunk's elements are sorted into classes. */
+typedef struct {
+    const u8 *levels; /* one a block */
+    i64 origin;
+    i64 unshifted; /* the highest class without low bits */
+    i64 coded; /* classes below it are entropy-coded, the others make a plane */
+} Sorting;
+
+static int bit_length(u64 value) { return value ? 64 - __builtin_clzll(value) : 0; }
+
+#define WIDTH 1
+#define T u8_any
+#define S int8_t
+#define NAME(x) x##_1
+#include "kernel_width.h"
+#include "kernel_levels.h"
+#undef WIDTH
+#undef T
+#undef S
+#undef NAME
+
+#define WIDTH 2
+#define T u16_any
+#define S int16_t
+#define NAME(x) x##_2
+#include "kernel_width.h"
+#include "kernel_levels.h"
+#undef WIDTH
+#undef T
+#undef S
+#undef NAME
+
+#define WIDTH 4
+#define T u32_any
+#define S int32_t
+#define NAME(x) x##_4
+#include "kernel_width.h"
+#include "kernel_levels.h"
+#undef WIDTH
+#undef T
+#undef S
+#undef NAME
+
+#define WIDTH 8
+#define T u64_any
+#define S int64_t
+#define NAME(x) x##_8
+#include "kernel_width.h"
+#include "kernel_levels.h"
+#undef WIDTH
+#undef T
+#undef S
+#undef NAME
+
+#define BY_WIDTH(call) \
+    switch (width) { \
+    case 1: call(_1); break; \
+    case 2: call(_2); break; \
+    case 4: call(_4); break; \
+    default: call(_8); break; \
+    }
+
+/* Which loops these are: what does not fit the Python around it is not used. */
+EXPORT i64 mlver_abi(void) { return 1; }
+
+/* Whether this machine can run what was compiled with -mavx2 -mbmi2. */
+EXPORT i64 mlver_has_avx2(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+#else
+    return 0;
+#endif
+}
+
+EXPORT void mlver_split(i64 width, const u8 *raw, const u8 *expected, i64 count, i64 move_sign, u8 *out,
+                        u64 *first_and_varying)
+{
+#define CALL(w) split##w((const void *)raw, (const void *)expected, count, (int)move_sign, out, first_and_varying)
+    BY_WIDTH(CALL)
+#undef CALL
+}
+
+EXPORT void mlver_join(i64 width, const u8 *const *planes, const i64 *constants, const u8 *expected, i64 count,
+                       i64 sign_moved, u8 *out)
+{
+#define CALL(w) join##w(planes, constants, (const void *)expected, count, (int)sign_moved, (void *)out)
+    BY_WIDTH(CALL)
+#undef CALL
+}
+
+EXPORT i64 mlver_learn(i64 width, const u8 *raw, const u8 *base, i64 count, i64 shift, u64 *keys, u32 *seen, u8 *table)
+{
+    i64 result;
+#define CALL(w) result = learn##w((const void *)raw, (const void *)base, count, shift, keys, seen, (void *)table)
+    BY_WIDTH(CALL)
+#undef CALL
+    return result;
+}
+
+EXPORT i64 mlver_sparse_split(i64 width, const u8 *raw, i64 count, i64 signs_apart, u8 *places, u8 *signs, u8 *values)
+{
+    i64 result;
+#define CALL(w) result = sparse_split##w((const void *)raw, count, (int)signs_apart, places, signs, (void *)values)
+    BY_WIDTH(CALL)
+#undef CALL
+    return result;
+}
+
+EXPORT i64 mlver_sparse_join(i64 width, const u8 *places, const u8 *signs, i64 count, const u8 *values, i64 filled,
+                             u8 *out)
+{
+    i64 result;
+#define CALL(w) result = sparse_join##w(places, signs, count, (const void *)values, filled, (void *)out)
+    BY_WIDTH(CALL)
+#undef CALL
+    return result;
+}
+
+EXPORT void mlver_expect(i64 width, const u8 *base, const Expectation *expectation, i64 count, u8 *out)
+{
+#define CALL(w) expect##w((const void *)base, expectation, count, (void *)out)
+    BY_WIDTH(CALL)
+#undef CALL
+}
+
+EXPORT void mlver_measure(i64 width, const u8 *raw, const u8 *expected, const u8 *base, const Exponent *exponent,
+                          i64 count, u8 *values, int32_t *levels)
+{
+#define CALL(w) measure##w((const void *)raw, (const void *)expected, (const void *)base, exponent, count, (void *)values, levels)
+    BY_WIDTH(CALL)
+#undef CALL
+}
+
+EXPORT void mlver_sort(i64 width, const u8 *values, const u8 *base, const Exponent *exponent, const Sorting *sorting, i64 count,
+                       u8 *plane, u8 *classes, u8 *symbols, u8 *escapes, u8 *low, i64 *sizes)
+{
+#define CALL(w) \
+    sort##w((const void *)values, (const void *)base, exponent, sorting, count, plane, classes, symbols, (void *)escapes, \
+            low, sizes)
+    BY_WIDTH(CALL)
+#undef CALL
+}
+
+EXPORT i64 mlver_classes(i64 width, const u8 *base, const Exponent *exponent, const Sorting *sorting, i64 count, u8 *classes,
+                         i64 limit)
+{
+    i64 result;
+#define CALL(w) result = classes##w((const void *)base, exponent, sorting, count, classes, limit)
+    BY_WIDTH(CALL)
+#undef CALL
+    return result;
+}
+
+EXPORT i64 mlver_merge(i64 width, const u8 *expected, const u8 *base, const Exponent *exponent, const Sorting *sorting,
+                       i64 count, const u8 *plane, const u8 *symbols, const u8 *escapes, const u8 *low, const i64 *sizes,
+                       u8 *out)
+{
+    i64 result;
+#define CALL(w) \
+    result = merge##w((const void *)expected, (const void *)base, exponent, sorting, count, plane, symbols, (const void *)escapes, low, sizes, \
+                      (void *)out)
+    BY_WIDTH(CALL)
+#undef CALL
+    return result;
+}
+
+/* Nibbles. */
+
+EXPORT i64 mlver_pack_nibbles(const u8 *restrict plane, i64 count, i64 start, i64 most, u8 *restrict pairs,
+                              u8 *restrict escapes)
+{
+    i64 escaped = 0;
+    for (i64 from = 0; from < count; from += TILE) {
+        i64 size = count - from < TILE ? count - from : TILE;
+        u8 tile[TILE] = {0};
+        int out_of_window = 0;
+        for (i64 i = 0; i < size; i++) {
+            u8 nibble = (u8)(plane[from + i] - start);
+            out_of_window |= nibble > 14;
+            tile[i] = nibble > 14 ? 15 : nibble;
+        }
+        if (out_of_window) {
+            for (i64 i = 0; i < size; i++) {
+                if (tile[i] == 15) {
+                    if (escaped == most) return -1;
+                    escapes[escaped++] = plane[from + i];
+                }
+            }
+        }
+        for (i64 i = 0; i < (size + 1) / 2; i++)
+            pairs[from / 2 + i] = (u8)(tile[2 * i] | tile[2 * i + 1] << 4);
+    }
+    return escaped;
+}
+
+EXPORT i64 mlver_unpack_nibbles(const u8 *restrict pairs, i64 count, i64 start, const u8 *restrict escapes, i64 escaped,
+                                u8 *restrict plane)
+{
+    i64 taken = 0;
+    for (i64 from = 0; from < count; from += TILE) {
+        i64 size = count - from < TILE ? count - from : TILE;
+        u8 tile[TILE];
+        int some = 0;
+        for (i64 i = 0; i < (size + 1) / 2; i++) {
+            u8 pair = pairs[from / 2 + i];
+            tile[2 * i] = pair & 15;
+            tile[2 * i + 1] = pair >> 4;
+        }
+        for (i64 i = 0; i < size; i++) {
+            some |= tile[i] == 15;
+            plane[from + i] = (u8)(tile[i] + start);
+        }
+        if (some) {
+            for (i64 i = 0; i < size; i++) {
+                if (tile[i] == 15) {
+                    if (taken == escaped) return -1;
+                    plane[from + i] = escapes[taken++];
+                }
+            }
+        }
+        if (size & 1 && tile[size]) return -1;
+    }
+    return taken == escaped ? 0 : -1;
+}
+
+#include "kernel_entropy.h"

@@ -1,0 +1,258 @@
+/* The entropy coder: range asymmetric numeral systems, symbol i in lane i modulo the number of lanes. Part of kernel.c.
+ *
+ * Source: Jarek Duda, Asymmetric numeral systems, arXiv:1311.2540; Fabian Giesen, Interleaved entropy coders,
+ * arXiv:1402.3392, whose vectors these are.
+ */
+
+EXPORT void mlver_count(const u8 *classes, const u8 *symbols, i64 count, u32 *counts)
+{
+    enum { CELLS = MAX_CLASSES * SYMBOLS };
+    u32 others[3][CELLS]; /* what is counted next must not wait for what was */
+    memset(counts, 0, CELLS * sizeof *counts);
+    memset(others, 0, sizeof others);
+    i64 i = 0;
+    for (; i + 4 <= count; i += 4) {
+        counts[classes[i] * SYMBOLS + symbols[i]]++;
+        others[0][classes[i + 1] * SYMBOLS + symbols[i + 1]]++;
+        others[1][classes[i + 2] * SYMBOLS + symbols[i + 2]]++;
+        others[2][classes[i + 3] * SYMBOLS + symbols[i + 3]]++;
+    }
+    for (; i < count; i++)
+        counts[classes[i] * SYMBOLS + symbols[i]]++;
+    for (i64 cell = 0; cell < CELLS; cell++)
+        counts[cell] += others[0][cell] + others[1][cell] + others[2][cell];
+}
+
+/* What symbols are coded by: by class and symbol. */
+typedef struct {
+    u32 reciprocal[MAX_CLASSES * SYMBOLS];
+    u32 share_and_start[MAX_CLASSES * SYMBOLS]; /* the share less one, and above that what is before it */
+} Codes;
+
+static void fill_codes(const u16_any *shares, Codes *codes)
+{
+    for (i64 class = 0; class < MAX_CLASSES; class++) {
+        u32 start = 0, all = 0;
+        for (i64 symbol = 0; symbol < SYMBOLS; symbol++)
+            all += shares[class * SYMBOLS + symbol];
+        for (i64 symbol = 0; symbol < SYMBOLS; symbol++) {
+            /* Without shares nothing is coded, and all symbols are 0. */
+            u32 share = all ? shares[class * SYMBOLS + symbol] : SLOTS;
+            i64 at = class * SYMBOLS + symbol;
+            if (share) {
+                /* Rounded down: a quotient by it is right, or one too small. */
+                codes->reciprocal[at] = share > 1 ? (u32)((UINT64_C(1) << 32) / share) : UINT32_MAX;
+                codes->share_and_start[at] = (share - 1) | start << PROBABILITY_BITS;
+            }
+            start += share;
+        }
+    }
+}
+
+static u32 coded(u32 state, u32 reciprocal, u32 share, u32 start)
+{
+    u32 whole = (u32)((u64)state * reciprocal >> 32), rest = state - whole * share;
+    u32 too_small = rest >= share;
+    return ((whole + too_small) << PROBABILITY_BITS) + rest - (share & (0 - too_small)) + start;
+}
+
+#if defined(__AVX2__)
+/* Where the lanes of each set go, so that they are the last of eight. */
+static void fill_sources(u8 sources[256][8])
+{
+    for (unsigned set = 0; set < 256; set++) {
+        int next = 8 - __builtin_popcount(set);
+        memset(sources[set], 0, 8);
+        for (u8 lane = 0; lane < 8; lane++)
+            if (set >> lane & 1) sources[set][next++] = lane;
+    }
+}
+
+/* Codes eight symbols as the plain loop does; words end before `end`, and eight of them are written. */
+static i64 encode_eight(const u8 *classes, const u8 *symbols, const Codes *codes, u32 *states, u16_any *end,
+                        const u8 sources[256][8])
+{
+    const __m256i low = _mm256_set1_epi32(SLOTS - 1), one = _mm256_set1_epi32(1), sign = _mm256_set1_epi32(INT32_MIN);
+    __m256i state = _mm256_loadu_si256((const __m256i *)states);
+    __m256i class = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)classes));
+    __m256i symbol = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)symbols));
+    __m256i at = _mm256_add_epi32(_mm256_mullo_epi32(class, _mm256_set1_epi32(SYMBOLS)), symbol);
+    __m256i both = _mm256_i32gather_epi32((const int *)codes->share_and_start, at, 4);
+    __m256i reciprocal = _mm256_i32gather_epi32((const int *)codes->reciprocal, at, 4);
+    __m256i below = _mm256_and_si256(both, low), share = _mm256_add_epi32(below, one);
+    /* The state is full if its 12 highest bits are the share or more. */
+    __m256i is_full = _mm256_cmpgt_epi32(_mm256_srli_epi32(state, 32 - PROBABILITY_BITS), below);
+    unsigned set = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(is_full));
+    __m256i source = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)sources[set]));
+    __m256i given = _mm256_permutevar8x32_epi32(_mm256_and_si256(state, _mm256_set1_epi32(65535)), source);
+    _mm_storeu_si128((__m128i *)(end - 8),
+                     _mm_packus_epi32(_mm256_castsi256_si128(given), _mm256_extracti128_si256(given, 1)));
+    state = _mm256_blendv_epi8(state, _mm256_srli_epi32(state, 16), is_full);
+    __m256i even = _mm256_srli_epi64(_mm256_mul_epu32(state, reciprocal), 32);
+    __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(state, 32), _mm256_srli_epi64(reciprocal, 32));
+    __m256i whole = _mm256_blend_epi32(even, odd, 0xAA);
+    __m256i rest = _mm256_sub_epi32(state, _mm256_mullo_epi32(whole, share));
+    __m256i too_small = _mm256_cmpgt_epi32(_mm256_xor_si256(rest, sign), _mm256_xor_si256(below, sign));
+    whole = _mm256_sub_epi32(whole, too_small);
+    rest = _mm256_sub_epi32(rest, _mm256_and_si256(share, too_small));
+    state = _mm256_add_epi32(_mm256_slli_epi32(whole, PROBABILITY_BITS), rest);
+    state = _mm256_add_epi32(state, _mm256_srli_epi32(both, PROBABILITY_BITS));
+    _mm256_storeu_si256((__m256i *)states, state);
+    return __builtin_popcount(set);
+}
+#endif
+
+/* Writes the stream backwards into words[0 … count) and returns where it begins; states are those to start from. */
+EXPORT i64 mlver_entropy_encode(const u8 *classes, const u8 *symbols, i64 count, const u16_any *shares, i64 lanes,
+                                u16_any *words, u32_any *out_states)
+{
+    Codes codes;
+    u32 states[MAX_LANES];
+    fill_codes(shares, &codes);
+#if defined(__AVX2__)
+    u8 sources[256][8];
+    fill_sources(sources);
+#endif
+    for (i64 lane = 0; lane < lanes; lane++)
+        states[lane] = STATE_LOW;
+    i64 at = count, lane = count % lanes;
+    for (i64 i = count; i > 0;) {
+        lane = lane ? lane : lanes;
+#if defined(__AVX2__)
+        /* As many words are free as symbols are left. */
+        if (lane % 8 == 0 && lane >= 8 && i >= 8) {
+            i -= 8;
+            lane -= 8;
+            at -= encode_eight(classes + i, symbols + i, &codes, states + lane, words + at, (const u8(*)[8])sources);
+            continue;
+        }
+#endif
+        i -= 1;
+        lane -= 1;
+        i64 cell = classes[i] * SYMBOLS + symbols[i];
+        u32 share = (codes.share_and_start[cell] & (SLOTS - 1)) + 1, state = states[lane];
+        words[at - 1] = (uint16_t)state;
+        u32 full = state >> (32 - PROBABILITY_BITS) >= share;
+        at -= full;
+        states[lane] = coded(state >> (16 * full), codes.reciprocal[cell], share,
+                             codes.share_and_start[cell] >> PROBABILITY_BITS);
+    }
+    for (i64 lane_out = 0; lane_out < lanes; lane_out++)
+        out_states[lane_out] = states[lane_out];
+    return at;
+}
+
+static i64 fill_slots(const u16_any *shares, i64 classes, u32 *slots)
+{
+    for (i64 class = 0; class < classes; class++) {
+        u32 at = 0;
+        for (u32 symbol = 0; symbol < SYMBOLS; symbol++) {
+            u32 share = shares[class * SYMBOLS + symbol];
+            if (share > SLOTS - at) return -1;
+            for (u32 i = 0; i < share; i++)
+                slots[class * SLOTS + at + i] = symbol << 24 | (share - 1) << 12 | i;
+            at += share;
+        }
+        if (at && at != SLOTS) return -1;
+        /* Without shares nothing is coded, and all symbols are 0. */
+        for (u32 i = 0; !at && i < SLOTS; i++)
+            slots[class * SLOTS + i] = (SLOTS - 1) << 12 | i;
+    }
+    return 0;
+}
+
+static u32 advanced(u32 state, u32 slot)
+{
+    return ((slot >> 12 & (SLOTS - 1)) + 1) * (state >> PROBABILITY_BITS) + (slot & (SLOTS - 1));
+}
+
+#if defined(__AVX2__)
+/* Where the words go that the empty ones of eight lanes take, for each set of these. */
+static void fill_places(u8 places[256][8])
+{
+    for (unsigned set = 0; set < 256; set++) {
+        u8 next = 0;
+        for (int lane = 0; lane < 8; lane++) {
+            places[set][lane] = next;
+            next += set >> lane & 1;
+        }
+    }
+}
+
+/* Decodes a row, whose lanes are a multiple of eight, as the plain loop does; there are eight words more than it takes.
+ * Returns the number of words taken. */
+static i64 decode_row(const u8 *classes, i64 lanes, const u32 *slots, u32 *states, const u16_any *words,
+                      const u8 places[256][8], u8 *symbols)
+{
+    const __m256i low = _mm256_set1_epi32(SLOTS - 1), one = _mm256_set1_epi32(1), none = _mm256_setzero_si256();
+    i64 taken = 0;
+    for (i64 i = 0; i < lanes; i += 8) {
+        __m256i state = _mm256_loadu_si256((const __m256i *)(states + i));
+        __m256i class = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(classes + i)));
+        __m256i at = _mm256_or_si256(_mm256_slli_epi32(class, PROBABILITY_BITS), _mm256_and_si256(state, low));
+        __m256i slot = _mm256_i32gather_epi32((const int *)slots, at, 4);
+        __m256i symbol = _mm256_srli_epi32(slot, 24);
+        __m128i narrow = _mm_packus_epi32(_mm256_castsi256_si128(symbol), _mm256_extracti128_si256(symbol, 1));
+        _mm_storel_epi64((__m128i *)(symbols + i), _mm_packus_epi16(narrow, narrow));
+        __m256i share = _mm256_add_epi32(_mm256_and_si256(_mm256_srli_epi32(slot, PROBABILITY_BITS), low), one);
+        state = _mm256_mullo_epi32(share, _mm256_srli_epi32(state, PROBABILITY_BITS));
+        state = _mm256_add_epi32(state, _mm256_and_si256(slot, low));
+        __m256i is_empty = _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), none);
+        unsigned set = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(is_empty));
+        __m256i next = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(words + taken)));
+        __m256i place = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)places[set]));
+        __m256i refilled = _mm256_or_si256(_mm256_slli_epi32(state, 16), _mm256_permutevar8x32_epi32(next, place));
+        _mm256_storeu_si256((__m256i *)(states + i), _mm256_blendv_epi8(state, refilled, is_empty));
+        taken += __builtin_popcount(set);
+    }
+    return taken;
+}
+#endif
+
+EXPORT i64 mlver_entropy_decode(const u8 *classes, i64 count, const u16_any *shares, i64 class_count, i64 lanes,
+                                const u32_any *in_states, const u16_any *words, i64 word_count, u32 *slots, u8 *symbols)
+{
+    u32 states[MAX_LANES];
+    if (lanes < 1 || lanes > MAX_LANES || class_count > MAX_CLASSES || fill_slots(shares, class_count, slots)) return -1;
+    for (i64 lane = 0; lane < lanes; lane++)
+        states[lane] = in_states[lane];
+    i64 taken = 0;
+#if defined(__AVX2__)
+    u8 places[256][8];
+    fill_places(places);
+#endif
+    for (i64 from = 0; from < count; from += lanes) {
+        i64 size = count - from < lanes ? count - from : lanes;
+#if defined(__AVX2__)
+        if (size % 8 == 0 && word_count - taken >= size + 8) {
+            taken += decode_row(classes + from, size, slots, states, words + taken, (const u8(*)[8])places, symbols + from);
+            continue;
+        }
+#endif
+        if (word_count - taken >= size) {
+            /* At most one word a symbol is taken, so the one looked at is always there. */
+            for (i64 i = 0; i < size; i++) {
+                u32 slot = slots[classes[from + i] * SLOTS + (states[i] & (SLOTS - 1))];
+                symbols[from + i] = (u8)(slot >> 24);
+                u32 state = advanced(states[i], slot);
+                u32 empty = state < STATE_LOW; /* a branch would be guessed wrong half of the time */
+                states[i] = state << (16 * empty) | (words[taken] & (0 - empty));
+                taken += empty;
+            }
+            continue;
+        }
+        for (i64 i = 0; i < size; i++) {
+            u32 slot = slots[classes[from + i] * SLOTS + (states[i] & (SLOTS - 1))];
+            symbols[from + i] = (u8)(slot >> 24);
+            u32 state = advanced(states[i], slot);
+            if (state < STATE_LOW) {
+                if (taken == word_count) return -1;
+                state = state << 16 | words[taken++];
+            }
+            states[i] = state;
+        }
+    }
+    for (i64 lane = 0; lane < lanes; lane++)
+        if (states[lane] != STATE_LOW) return -1;
+    return taken == word_count ? 0 : -1;
+}

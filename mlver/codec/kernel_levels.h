@@ -1,0 +1,376 @@
+/* The loops of kernel.c that sort the residuals of elements of WIDTH bytes: unsigned T. Included once for each width,
+ * after kernel_width.h.
+ */
+
+#define BITS (8 * WIDTH)
+/* Residuals of at least this many bits come from signs that differ, and say nothing of the step. */
+#define ODD_BITS (WIDTH == 1 ? BITS : BITS - 3)
+/* GROUP elements have at most 48 low bits, or 56 of one, which with 7 that wait go into a word. */
+#define MOST_LOW_BITS (WIDTH == 1 ? 6 : WIDTH == 2 ? 12 : WIDTH == 4 ? 24 : 56)
+#define GROUP (8 / WIDTH)
+/* A sum of a block's values, each shifted to ROOM bits. */
+#if WIDTH <= 2
+#define SUM u32
+#define SUM_BITS 32
+#define ROOM 24
+#else
+#define SUM u64
+#define SUM_BITS 64
+#define ROOM 57
+#endif
+/* An upper part of a residual, where shifting it by another number of bits each time is fast. */
+#if WIDTH == 8
+#define UPPER u64
+#else
+#define UPPER u32
+#endif
+
+/* The level of a block: the bits of the mean of residuals, in units that all elements share. */
+INLINE int32_t NAME(level)(const T *values, const T *exponents, i64 count, T all)
+{
+    T highest = 0;
+    for (i64 i = 0; i < count; i++) {
+        T exponent = exponents[i] & (T)(0 - (T)(values[i] != 0));
+        highest = exponent > highest ? exponent : highest;
+    }
+    int bits = bit_length(all), room = ROOM - bits;
+    SUM sum = 0;
+    if (room >= 0)
+        for (i64 i = 0; i < count; i++) {
+            SUM below = (SUM)highest - exponents[i];
+            sum += (SUM)values[i] << room >> (below < SUM_BITS - 1 ? below : SUM_BITS - 1);
+        }
+    else
+        for (i64 i = 0; i < count; i++) {
+            SUM below = (SUM)highest - exponents[i];
+            sum += (SUM)values[i] >> -room >> (below < SUM_BITS - 1 ? below : SUM_BITS - 1);
+        }
+    return bit_length(sum / (SUM)count) + bits - ROOM + (int32_t)highest;
+}
+
+static void NAME(measure)(const T *restrict raw, const T *restrict expected, const T *restrict base,
+                          const Exponent *exponent, i64 count, T *restrict values, int32_t *levels)
+{
+    for (i64 from = 0; from < count; from += BLOCK) {
+        i64 size = count - from < BLOCK ? count - from : BLOCK;
+        T *restrict block = values + from;
+        T kept[BLOCK], exponents[BLOCK], any = 0, all = 0;
+        NAME(residuals)(raw + from, expected + from, size, block);
+        for (i64 i = 0; i < size; i++)
+            any |= block[i];
+        if (!any) {
+            levels[from / BLOCK] = ALL_ZERO;
+            continue;
+        }
+        for (i64 i = 0; i < size; i++) {
+#if WIDTH == 1
+            kept[i] = block[i];
+#else
+            kept[i] = block[i] >> ODD_BITS ? 0 : block[i];
+#endif
+            all |= kept[i];
+            exponents[i] = (T)(base[from + i] >> exponent->shift & (u64)exponent->mask);
+        }
+        levels[from / BLOCK] = all ? NAME(level)(kept, exponents, size, all) : ALL_ODD;
+    }
+}
+
+typedef struct {
+    int low, high;
+} NAME(Range);
+
+/* The classes of a block's elements. */
+INLINE NAME(Range) NAME(block_classes)(const T *restrict base, const Exponent *exponent, const Sorting *sorting, u8 level,
+                                       i64 count, u8 *restrict classes)
+{
+    int top = (int)sorting->origin + level, last = MAX_CLASSES - 1, low = last, high = 0;
+    for (i64 i = 0; i < count; i++) {
+        int class = top - (int)(base[i] >> exponent->shift & (u64)exponent->mask);
+        class = class < 0 ? 0 : class > last ? last : class;
+        low = class < low ? class : low;
+        high = class > high ? class : high;
+        classes[i] = (u8)class;
+    }
+    return (NAME(Range)){low, high};
+}
+
+INLINE void NAME(low_bits)(const u8 *restrict classes, const Sorting *sorting, i64 count, u8 *restrict bits)
+{
+    int unshifted = (int)sorting->unshifted;
+    for (i64 i = 0; i < count; i++) {
+        int above = classes[i] - unshifted;
+        bits[i] = (u8)(above < 0 ? 0 : above > MOST_LOW_BITS ? MOST_LOW_BITS : above);
+    }
+}
+
+/* The bits of each element of a group, together: zero if there are none. */
+INLINE u64 NAME(group_bits)(const u8 *bits, int group)
+{
+    u64 all = 0;
+    memcpy(&all, bits + group * GROUP, GROUP);
+    return all;
+}
+
+typedef struct {
+    u8 *plane, *coded, *symbols, *low;
+    T *escapes;
+    u64 pending;
+    int fill;
+} NAME(Written);
+
+/* Appends the low bits of a block, of which there may be none after the last element. */
+INLINE void NAME(write_low)(NAME(Written) *to, const UPPER *restrict values, const u8 *restrict bits)
+{
+    u8 *low = to->low;
+    u64 pending = to->pending;
+    int fill = to->fill;
+    for (int i = 0; i < BLOCK / GROUP; i++) {
+        u64 part = 0;
+        int shift = 0;
+        if (!NAME(group_bits)(bits, i)) continue;
+        for (int j = 0; j < GROUP; j++) {
+            part |= ((u64)values[i * GROUP + j] & (((u64)1 << bits[i * GROUP + j]) - 1)) << shift;
+            shift += bits[i * GROUP + j];
+        }
+        pending |= part << fill;
+        fill += shift;
+        memcpy(low, &pending, 8);
+        low += fill >> 3;
+        pending >>= fill & ~7;
+        fill &= 7;
+    }
+    to->low = low;
+    to->pending = pending;
+    to->fill = fill;
+}
+
+/* Takes the residuals of a block apart; inlined once for whole blocks, whose size the compiler knows then. */
+INLINE void NAME(sort_block)(const T *restrict values, const T *restrict base, const Exponent *exponent, const Sorting *sorting,
+                             u8 level, i64 size, NAME(Written) *to)
+{
+    u8 classes[BLOCK], bits[BLOCK], cut[BLOCK], limits[BLOCK];
+    UPPER wide[BLOCK], upper[BLOCK], some_escaped = 0;
+    NAME(Range) range = NAME(block_classes)(base, exponent, sorting, level, size, classes);
+    u8 limit = (u8)sorting->coded;
+    for (i64 i = 0; i < size; i++)
+        upper[i] = wide[i] = values[i];
+    if (range.high > sorting->unshifted) {
+        memset(bits, 0, sizeof bits);
+        NAME(low_bits)(classes, sorting, size, bits);
+        for (i64 i = 0; i < size; i++)
+            upper[i] >>= bits[i];
+        for (i64 i = size; i < BLOCK; i++)
+            wide[i] = 0;
+        NAME(write_low)(to, wide, bits);
+    }
+    for (i64 i = 0; i < size; i++)
+        limits[i] = classes[i] < limit ? SYMBOLS - 1 : PLANE_ESCAPE;
+    for (i64 i = 0; i < size; i++) {
+        UPPER most = limits[i];
+        some_escaped |= upper[i] >= most;
+        cut[i] = (u8)(upper[i] < most ? upper[i] : most);
+    }
+    if (range.high < sorting->coded) {
+        memcpy(to->coded, classes, (size_t)size);
+        memcpy(to->symbols, cut, (size_t)size);
+        to->coded += size;
+        to->symbols += size;
+    } else if (range.low >= sorting->coded) {
+        memcpy(to->plane, cut, (size_t)size);
+        to->plane += size;
+    } else {
+        u8 both[2 * BLOCK], of_both[2 * BLOCK];
+        unsigned kept = 0;
+        for (unsigned i = 0; i < (unsigned)size; i++) {
+            /* A branch would be guessed wrong too often. */
+            unsigned is_coded = classes[i] < limit;
+            unsigned at = i - kept + ((0 - is_coded) & (BLOCK + 2 * kept - i));
+            both[at] = cut[i];
+            of_both[at] = classes[i];
+            kept += is_coded;
+        }
+        memcpy(to->plane, both, (size_t)(size - kept));
+        memcpy(to->symbols, both + BLOCK, kept);
+        memcpy(to->coded, of_both + BLOCK, kept);
+        to->coded += kept;
+        to->symbols += kept;
+        to->plane += size - kept;
+    }
+    if (some_escaped)
+        for (i64 i = 0; i < size; i++)
+            if (cut[i] == limits[i]) *to->escapes++ = (T)upper[i];
+}
+
+static void NAME(sort)(const T *restrict values, const T *restrict base, const Exponent *exponent, const Sorting *sorting,
+                       i64 count, u8 *plane, u8 *coded, u8 *symbols, T *escapes, u8 *low, i64 *sizes)
+{
+    NAME(Written) to = {plane, coded, symbols, low, escapes, 0, 0};
+    i64 from = 0;
+    for (; from + BLOCK <= count; from += BLOCK)
+        if (sorting->levels[from / BLOCK])
+            NAME(sort_block)(values + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], BLOCK, &to);
+    if (from < count && sorting->levels[from / BLOCK])
+        NAME(sort_block)(values + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], count - from, &to);
+    sizes[0] = to.plane - plane;
+    sizes[1] = to.coded - coded;
+    sizes[2] = to.escapes - escapes;
+    sizes[3] = to.low - low + (to.fill > 0);
+}
+
+/* Writes the classes of the elements that are coded, at most `limit`, and returns their number, or -1 if there are more. */
+static i64 NAME(classes)(const T *restrict base, const Exponent *exponent, const Sorting *sorting, i64 count, u8 *restrict coded,
+                         i64 limit)
+{
+    i64 in_coded = 0;
+    for (i64 from = 0; from < count; from += BLOCK) {
+        i64 size = count - from < BLOCK ? count - from : BLOCK;
+        u8 classes[BLOCK + 1], level = sorting->levels[from / BLOCK];
+        if (!level) continue;
+        NAME(Range) range = NAME(block_classes)(base + from, exponent, sorting, level, size, classes);
+        if (range.low >= sorting->coded) continue;
+        if (range.high < sorting->coded) {
+            if (limit - in_coded < size) return -1;
+            memcpy(coded + in_coded, classes, (size_t)size);
+            in_coded += size;
+            continue;
+        }
+        i64 kept = 0;
+        for (i64 i = 0; i < size; i++) {
+            classes[kept] = classes[i];
+            kept += classes[i] < sorting->coded;
+        }
+        if (limit - in_coded < kept) return -1;
+        memcpy(coded + in_coded, classes, (size_t)kept);
+        in_coded += kept;
+    }
+    return in_coded;
+}
+
+/* Reads the low bits of a block, all of which are there, from bit `at` of `low`, which has `size` bytes. */
+INLINE void NAME(read_low)(const u8 *restrict low, i64 size, i64 at, const u8 *restrict bits, UPPER *restrict values)
+{
+    u8 last[BLOCK * MOST_LOW_BITS / 8 + 16];
+    if (size - (at >> 3) < (i64)sizeof last) {
+        memset(last, 0, sizeof last);
+        memcpy(last, low + (at >> 3), (size_t)(size - (at >> 3)));
+        low = last;
+        at &= 7;
+    }
+    for (int i = 0; i < BLOCK / GROUP; i++) {
+        u64 part;
+        if (!NAME(group_bits)(bits, i)) {
+            for (int j = 0; j < GROUP; j++)
+                values[i * GROUP + j] = 0;
+            continue;
+        }
+        memcpy(&part, low + (at >> 3), 8);
+        part >>= at & 7;
+        for (int j = 0; j < GROUP; j++) {
+            values[i * GROUP + j] = (UPPER)(part & (((u64)1 << bits[i * GROUP + j]) - 1));
+            part >>= bits[i * GROUP + j];
+            at += bits[i * GROUP + j];
+        }
+    }
+}
+
+typedef struct {
+    i64 in_plane, in_coded, escaped, at;
+} NAME(Taken);
+
+/* Gives back the elements of a block; returns -1 if there are not enough residuals. Inlined as `sort_block` is. */
+INLINE int NAME(merge_block)(const T *expected, const T *base, const Exponent *exponent, const Sorting *sorting, u8 level, i64 size,
+                             const u8 *restrict plane, const u8 *restrict symbols, const T *restrict escapes,
+                             const u8 *restrict low, const i64 *sizes, NAME(Taken) *taken, T *restrict out)
+{
+    T block[BLOCK];
+    if (!level) {
+        memset(block, 0, sizeof block);
+        NAME(unresiduals)(block, expected, size);
+        memcpy(out, block, (size_t)size * WIDTH);
+        return 0;
+    }
+
+    u8 classes[BLOCK], bits[BLOCK], cut[BLOCK];
+    UPPER upper[BLOCK], lower[BLOCK];
+    NAME(Range) range = NAME(block_classes)(base, exponent, sorting, level, size, classes);
+    int some_low = range.high > sorting->unshifted, all_coded = range.high < sorting->coded;
+    i64 of_coded = all_coded ? size : 0;
+    if (!all_coded && range.low < sorting->coded)
+        for (i64 i = 0; i < size; i++)
+            of_coded += classes[i] < sorting->coded;
+    if (sizes[1] - taken->in_coded < of_coded || sizes[0] - taken->in_plane < size - of_coded) return -1;
+    if (of_coded == size)
+        memcpy(cut, symbols + taken->in_coded, (size_t)size);
+    else if (!of_coded)
+        memcpy(cut, plane + taken->in_plane, (size_t)size);
+    else {
+        u8 both[2 * BLOCK];
+        memcpy(both, plane + taken->in_plane, (size_t)(size - of_coded));
+        memcpy(both + BLOCK, symbols + taken->in_coded, (size_t)of_coded);
+        unsigned coded = 0;
+        for (unsigned i = 0; i < (unsigned)size; i++) {
+            unsigned is_coded = classes[i] < (u8)sorting->coded;
+            cut[i] = both[i - coded + ((0 - is_coded) & (BLOCK + 2 * coded - i))];
+            coded += is_coded;
+        }
+    }
+    taken->in_coded += of_coded;
+    taken->in_plane += size - of_coded;
+    u8 some_escaped = 0, limits[BLOCK], limit = (u8)sorting->coded;
+    for (i64 i = 0; i < size; i++) {
+        limits[i] = classes[i] < limit ? SYMBOLS - 1 : PLANE_ESCAPE;
+        some_escaped |= cut[i] == limits[i];
+    }
+    for (i64 i = 0; i < size; i++)
+        upper[i] = cut[i];
+    if (some_escaped)
+        for (i64 i = 0; i < size; i++)
+            if (cut[i] == limits[i]) {
+                if (taken->escaped == sizes[2]) return -1;
+                upper[i] = escapes[taken->escaped++];
+            }
+    if (some_low) {
+        i64 of_low = 0;
+        memset(bits, 0, sizeof bits);
+        NAME(low_bits)(classes, sorting, size, bits);
+        for (i64 i = 0; i < size; i++)
+            of_low += bits[i];
+        if (8 * sizes[3] - taken->at < of_low) return -1;
+        NAME(read_low)(low, sizes[3], taken->at, bits, lower);
+        taken->at += of_low;
+        for (i64 i = 0; i < size; i++)
+            upper[i] = upper[i] << bits[i] | lower[i];
+    }
+    for (i64 i = 0; i < size; i++)
+        block[i] = (T)upper[i];
+    NAME(unresiduals)(block, expected, size);
+    memcpy(out, block, (size_t)size * WIDTH);
+    return 0;
+}
+
+static i64 NAME(merge)(const T *restrict expected, const T *restrict base, const Exponent *exponent, const Sorting *sorting, i64 count,
+                       const u8 *restrict plane, const u8 *restrict symbols, const T *restrict escapes,
+                       const u8 *restrict low, const i64 *sizes, T *restrict out)
+{
+    NAME(Taken) taken = {0, 0, 0, 0};
+    i64 from = 0;
+    for (; from + BLOCK <= count; from += BLOCK)
+        if (NAME(merge_block)(expected + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], BLOCK, plane, symbols, escapes,
+                              low, sizes, &taken, out + from))
+            return -1;
+    if (from < count && NAME(merge_block)(expected + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], count - from, plane,
+                                          symbols, escapes, low, sizes, &taken, out + from))
+        return -1;
+    i64 rest = 8 * sizes[3] - taken.at;
+    if (taken.in_plane != sizes[0] || taken.in_coded != sizes[1] || taken.escaped != sizes[2] || rest > 7) return -1;
+    return rest && low[sizes[3] - 1] >> (8 - rest) ? -1 : 0;
+}
+
+#undef GROUP
+#undef SUM
+#undef SUM_BITS
+#undef ROOM
+#undef UPPER
+#undef BITS
+#undef ODD_BITS
+#undef MOST_LOW_BITS

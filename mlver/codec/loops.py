@@ -1,0 +1,95 @@
+"""The loops over a chunk's elements: which of the two implementations does them.
+
+`mlver.codec.portable` defines each in numpy. `mlver.codec.native` does the same in compiled C, which is many times as
+fast and lets other threads run meanwhile; a build without a compiler does without it. Both give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mlver.codec import native, portable
+from mlver.codec.shapes import Elements, Expectation, Exponent, Plane, Sorted, Sorting, Split
+
+
+class Loops(Protocol):
+    """What both implementations can do. All arrays are of one dimension unless it says otherwise."""
+
+    def split(self, values: Elements, expected: Elements | None, move_sign: bool) -> Split:
+        """Return the planes of elements, or of their residuals if something is expected."""
+        ...
+
+    def join(self, planes: Sequence[Plane | int], expected: Elements | None, sign_moved: bool, out: Elements) -> None:
+        """Undo `split` into `out`; a plane of equal bytes may be given as an integer."""
+        ...
+
+    def learn(self, values: Elements, base: Elements, shift: int) -> Elements | None:
+        """Return the commonest difference by the seven bits of the base from `shift` up, if it is so for many."""
+        ...
+
+    def pack_nibbles(self, plane: Plane, start: int, most: int) -> tuple[Plane, Plane] | None:
+        """Return pairs and escapes as `mlver.codec.nibbles` has them, or None for more than `most` escapes."""
+        ...
+
+    def unpack_nibbles(self, pairs: Plane, escapes: Plane, start: int, count: int) -> Plane | None:
+        """Undo `pack_nibbles`; None if that cannot be."""
+        ...
+
+    def split_sparse(self, values: Elements, signs_apart: bool) -> tuple[Plane, Plane | None, Elements]:
+        """Return the bitmaps of what is not zero and of what is negative, if that is apart, and what is not zero."""
+        ...
+
+    def join_sparse(self, places: Plane, signs: Plane | None, values: Elements, out: Elements) -> bool:
+        """Undo `split_sparse` into `out`; False if that cannot be."""
+        ...
+
+    def expect(self, base: Elements, expectation: Expectation) -> Elements:
+        """Return what is expected of the elements that have this base."""
+        ...
+
+    def measure(
+        self, values: Elements, expected: Elements, base: Elements, exponent: Exponent
+    ) -> tuple[Elements, npt.NDArray[np.int32]]:
+        """Return residuals in zigzag order, and the level of each block of them."""
+        ...
+
+    def sort(self, residuals: Elements, base: Elements, exponent: Exponent, sorting: Sorting) -> Sorted:
+        """Take residuals apart by class."""
+        ...
+
+    def classes(self, base: Elements, exponent: Exponent, sorting: Sorting, count: int) -> Plane | None:
+        """Return the classes of the elements that are entropy-coded; None if they are not `count`."""
+        ...
+
+    def merge(
+        self, parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, out: Elements
+    ) -> bool:
+        """Undo `measure` and `sort` into `out`, whatever `parts` has for classes; False if that cannot be."""
+        ...
+
+    def count(self, classes: Plane, symbols: Plane) -> npt.NDArray[np.uint32]:
+        """Return how often each symbol comes in each class, shape (64, 64)."""
+        ...
+
+    def entropy_encode(
+        self, classes: Plane, symbols: Plane, shares: npt.NDArray[np.uint16], lanes: int
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
+        """Return the states and words that symbols are coded as, by their shares, shape (64, 64), of 4096."""
+        ...
+
+    def entropy_decode(
+        self,
+        classes: Plane,
+        shares: npt.NDArray[np.uint16],
+        states: npt.NDArray[np.uint32],
+        words: npt.NDArray[np.uint16],
+    ) -> Plane | None:
+        """Undo `entropy_encode`, by shares of shape (classes, 64); None if that cannot be."""
+        ...
+
+
+current: Loops = native if native.is_available() else portable

@@ -1,0 +1,277 @@
+"""The loops over elements in compiled C (`kernel.c`), called by ctypes, which lets other threads run meanwhile.
+
+See `mlver.codec.loops` for what they do. The library is built with the package; where there is none,
+`mlver.codec.portable` does the work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlver.codec.shapes import (
+    BLOCK,
+    LEARN_SLOTS,
+    MAX_CLASSES,
+    SLOTS,
+    SYMBOLS,
+    TABLE_ENTRIES,
+    Elements,
+    Expectation,
+    Exponent,
+    Plane,
+    Sorted,
+    Sorting,
+    Split,
+)
+
+LIBRARY = Path(__file__).parent / "_kernel.so"
+"""Where the build puts the compiled kernel."""
+LIBRARY_AVX2 = Path(__file__).parent / "_kernel_avx2.so"
+"""The same for machines that have AVX2: about twice as fast."""
+_ABI = 1
+
+
+class _Exponent(ctypes.Structure):
+    _fields_ = (("shift", ctypes.c_int64), ("mask", ctypes.c_int64))
+
+
+class _Expectation(ctypes.Structure):
+    _fields_ = (
+        ("table", ctypes.c_void_p),
+        ("table_shift", ctypes.c_int64),
+        ("steps", ctypes.c_void_p),
+        ("columns", ctypes.c_int64),
+        ("unit", ctypes.c_int64),
+        ("exponent", _Exponent),
+    )
+
+
+class _Sorting(ctypes.Structure):
+    _fields_ = (
+        ("levels", ctypes.c_void_p),
+        ("origin", ctypes.c_int64),
+        ("unshifted", ctypes.c_int64),
+        ("coded", ctypes.c_int64),
+    )
+
+
+_I, _P = ctypes.c_int64, ctypes.c_void_p
+_EXPONENT, _SORTING = ctypes.POINTER(_Exponent), ctypes.POINTER(_Sorting)
+_SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "abi": (),
+    "has_avx2": (),
+    "split": (_I, _P, _P, _I, _I, _P, _P),
+    "join": (_I, _P, _P, _P, _I, _I, _P),
+    "learn": (_I, _P, _P, _I, _I, _P, _P, _P),
+    "sparse_split": (_I, _P, _I, _I, _P, _P, _P),
+    "sparse_join": (_I, _P, _P, _I, _P, _I, _P),
+    "expect": (_I, _P, ctypes.POINTER(_Expectation), _I, _P),
+    "measure": (_I, _P, _P, _P, _EXPONENT, _I, _P, _P),
+    "sort": (_I, _P, _P, _EXPONENT, _SORTING, _I, _P, _P, _P, _P, _P, _P),
+    "classes": (_I, _P, _EXPONENT, _SORTING, _I, _P, _I),
+    "merge": (_I, _P, _P, _EXPONENT, _SORTING, _I, _P, _P, _P, _P, _P, _P),
+    "pack_nibbles": (_P, _I, _I, _I, _P, _P),
+    "unpack_nibbles": (_P, _I, _I, _P, _I, _P),
+    "count": (_P, _P, _I, _P),
+    "entropy_encode": (_P, _P, _I, _P, _I, _P, _P),
+    "entropy_decode": (_P, _I, _P, _I, _I, _P, _P, _I, _P, _P),
+}
+
+
+def load(path: Path) -> dict[str, Callable[..., int]] | None:
+    """Return the functions of a compiled kernel by name, or None if there is no kernel that this machine can run."""
+    try:
+        library = ctypes.CDLL(str(path))
+        found: dict[str, Callable[..., int]] = {}
+        for name, arguments in _SIGNATURES.items():
+            function = library[f"mlver_{name}"]
+            function.argtypes, function.restype = arguments, ctypes.c_int64
+            found[name] = function
+    except (OSError, AttributeError):
+        return None
+    return found if found["abi"]() == _ABI else None
+
+
+def _load_fastest() -> dict[str, Callable[..., int]] | None:
+    kernel = load(LIBRARY)
+    if kernel is not None and kernel["has_avx2"]():
+        return load(LIBRARY_AVX2) or kernel
+    return kernel
+
+
+_kernel = _load_fastest()
+
+
+def is_available() -> bool:
+    """Tell whether the compiled loops are here."""
+    return _kernel is not None
+
+
+def _call(name: str, *arguments: Any) -> int:
+    assert _kernel is not None
+    return _kernel[name](*arguments)
+
+
+def _at(array: npt.NDArray[Any] | None) -> int | None:
+    return None if array is None else array.__array_interface__["data"][0]
+
+
+def _exponent(exponent: Exponent) -> _Exponent:
+    return _Exponent(exponent.shift, exponent.mask)
+
+
+def _sorting(sorting: Sorting) -> _Sorting:
+    return _Sorting(_at(sorting.levels), sorting.origin, sorting.unshifted, sorting.coded)
+
+
+def split(values: Elements, expected: Elements | None, move_sign: bool) -> Split:
+    """See `mlver.codec.loops.Loops.split`."""
+    planes = np.empty((values.itemsize, values.size), np.uint8)
+    told = (ctypes.c_uint64 * 2)()
+    _call("split", values.itemsize, _at(values), _at(expected), values.size, move_sign, _at(planes), told)
+    return Split(planes, told[0], told[1])
+
+
+def join(planes: Sequence[Plane | int], expected: Elements | None, sign_moved: bool, out: Elements) -> None:
+    """See `mlver.codec.loops.Loops.join`."""
+    places = (ctypes.c_void_p * len(planes))(*(None if isinstance(plane, int) else _at(plane) for plane in planes))
+    constants = (ctypes.c_int64 * len(planes))(*(plane if isinstance(plane, int) else 0 for plane in planes))
+    _call("join", out.itemsize, places, constants, _at(expected), out.size, sign_moved, _at(out))
+
+
+def learn(values: Elements, base: Elements, shift: int) -> Elements | None:
+    """See `mlver.codec.loops.Loops.learn`."""
+    keys, seen = np.empty(LEARN_SLOTS, np.uint64), np.empty(LEARN_SLOTS, np.uint32)
+    table = np.empty(TABLE_ENTRIES, values.dtype)
+    told = _call("learn", values.itemsize, _at(values), _at(base), values.size, shift, _at(keys), _at(seen), _at(table))
+    return table if told else None
+
+
+def pack_nibbles(plane: Plane, start: int, most: int) -> tuple[Plane, Plane] | None:
+    """See `mlver.codec.loops.Loops.pack_nibbles`."""
+    pairs, escapes = np.empty((plane.size + 1) // 2, np.uint8), np.empty(most, np.uint8)
+    escaped = _call("pack_nibbles", _at(plane), plane.size, start, most, _at(pairs), _at(escapes))
+    return None if escaped < 0 else (pairs, escapes[:escaped])
+
+
+def unpack_nibbles(pairs: Plane, escapes: Plane, start: int, count: int) -> Plane | None:
+    """See `mlver.codec.loops.Loops.unpack_nibbles`."""
+    plane = np.empty(count, np.uint8)
+    failed = _call("unpack_nibbles", _at(pairs), count, start, _at(escapes), escapes.size, _at(plane))
+    return None if failed else plane
+
+
+def split_sparse(values: Elements, signs_apart: bool) -> tuple[Plane, Plane | None, Elements]:
+    """See `mlver.codec.loops.Loops.split_sparse`."""
+    bytes_of_map = (values.size + 7) // 8
+    places = np.empty(bytes_of_map, np.uint8)
+    signs = np.empty(bytes_of_map, np.uint8) if signs_apart else None
+    filled = np.empty(values.size, values.dtype)
+    count = _call(
+        "sparse_split", values.itemsize, _at(values), values.size, signs_apart, _at(places), _at(signs), _at(filled)
+    )
+    return places, signs, filled[:count]
+
+
+def join_sparse(places: Plane, signs: Plane | None, values: Elements, out: Elements) -> bool:
+    """See `mlver.codec.loops.Loops.join_sparse`."""
+    failed = _call("sparse_join", out.itemsize, _at(places), _at(signs), out.size, _at(values), values.size, _at(out))
+    return not failed
+
+
+def expect(base: Elements, expectation: Expectation) -> Elements:
+    """See `mlver.codec.loops.Loops.expect`."""
+    expected = np.empty(base.size, base.dtype)
+    steps = expectation.steps
+    told = _Expectation(
+        _at(expectation.table), expectation.table_shift, _at(steps), 0 if steps is None else steps.size,
+        expectation.unit, _exponent(expectation.exponent),
+    )  # fmt: skip
+    _call("expect", base.itemsize, _at(base), told, base.size, _at(expected))
+    return expected
+
+
+def measure(
+    values: Elements, expected: Elements, base: Elements, exponent: Exponent
+) -> tuple[Elements, npt.NDArray[np.int32]]:
+    """See `mlver.codec.loops.Loops.measure`."""
+    residuals = np.empty(values.size, values.dtype)
+    levels = np.empty((values.size + BLOCK - 1) // BLOCK, np.int32)
+    _call(
+        "measure", values.itemsize, _at(values), _at(expected), _at(base), _exponent(exponent), values.size,
+        _at(residuals), _at(levels),
+    )  # fmt: skip
+    return residuals, levels
+
+
+def sort(residuals: Elements, base: Elements, exponent: Exponent, sorting: Sorting) -> Sorted:
+    """See `mlver.codec.loops.Loops.sort`."""
+    count, width = residuals.size, residuals.itemsize
+    plane, classes, symbols = np.empty((3, count), np.uint8)
+    escapes, low = np.empty(count, residuals.dtype), np.empty(count * width + 8, np.uint8)
+    sizes = (ctypes.c_int64 * 4)()
+    _call(
+        "sort", width, _at(residuals), _at(base), _exponent(exponent), _sorting(sorting), count,
+        _at(plane), _at(classes), _at(symbols), _at(escapes), _at(low), sizes,
+    )  # fmt: skip
+    return Sorted(plane[: sizes[0]], classes[: sizes[1]], symbols[: sizes[1]], escapes[: sizes[2]], low[: sizes[3]])
+
+
+def classes(base: Elements, exponent: Exponent, sorting: Sorting, count: int) -> Plane | None:
+    """See `mlver.codec.loops.Loops.classes`."""
+    found = np.empty(count, np.uint8)
+    told = _call(
+        "classes", base.itemsize, _at(base), _exponent(exponent), _sorting(sorting), base.size, _at(found), count
+    )
+    return found if told == count else None
+
+
+def merge(
+    parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, out: Elements
+) -> bool:
+    """See `mlver.codec.loops.Loops.merge`."""
+    sizes = (ctypes.c_int64 * 4)(parts.plane.size, parts.symbols.size, parts.escapes.size, parts.low.size)
+    failed = _call(
+        "merge", out.itemsize, _at(expected), _at(base), _exponent(exponent), _sorting(sorting), out.size,
+        _at(parts.plane), _at(parts.symbols), _at(parts.escapes), _at(parts.low), sizes, _at(out),
+    )  # fmt: skip
+    return not failed
+
+
+def count(classes: Plane, symbols: Plane) -> npt.NDArray[np.uint32]:
+    """See `mlver.codec.loops.Loops.count`."""
+    counts = np.empty((MAX_CLASSES, SYMBOLS), np.uint32)
+    _call("count", _at(classes), _at(symbols), classes.size, _at(counts))
+    return counts
+
+
+def entropy_encode(
+    classes: Plane, symbols: Plane, shares: npt.NDArray[np.uint16], lanes: int
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
+    """See `mlver.codec.loops.Loops.entropy_encode`."""
+    states, words = np.empty(lanes, np.uint32), np.empty(classes.size, np.uint16)
+    start = _call(
+        "entropy_encode", _at(classes), _at(symbols), classes.size, _at(shares), lanes, _at(words), _at(states)
+    )
+    return states, words[start:]
+
+
+def entropy_decode(
+    classes: Plane,
+    shares: npt.NDArray[np.uint16],
+    states: npt.NDArray[np.uint32],
+    words: npt.NDArray[np.uint16],
+) -> Plane | None:
+    """See `mlver.codec.loops.Loops.entropy_decode`."""
+    slots, symbols = np.empty(len(shares) * SLOTS, np.uint32), np.empty(classes.size, np.uint8)
+    failed = _call(
+        "entropy_decode", _at(classes), classes.size, _at(shares), len(shares), states.size, _at(states),
+        _at(words), words.size, _at(slots), _at(symbols),
+    )  # fmt: skip
+    return None if failed else symbols

@@ -1,0 +1,117 @@
+"""What the loops over elements are told: arrays of elements and bytes, and how a chunk's elements are looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Elements = npt.NDArray[np.unsignedinteger[Any]]
+"""Elements of a chunk as unsigned integers, little-endian, shape (n,)."""
+Plane = npt.NDArray[np.uint8]
+"""A byte of each element, shape (n,)."""
+
+BLOCK = 128
+"""Elements of one level."""
+MAX_CLASSES = 64
+SYMBOLS = 64
+"""An entropy-coded residual is one of so many symbols, the last one being an escape."""
+PLANE_ESCAPE = 255
+MAX_LANES = 256
+LEARN_SLOTS = 1 << 14
+PROBABILITY_BITS = 12
+SLOTS = 1 << PROBABILITY_BITS
+STATE_LOW = 1 << 16
+TABLE_ENTRIES = 128
+STEP_BITS = 14
+MOST_LOW_BITS = {1: 6, 2: 12, 4: 24, 8: 56}
+"""How many bits of a residual are stored as they are, at most, by element size."""
+ALL_ZERO = -(2**31)
+"""The level of a block of which all residuals are zero."""
+ALL_ODD = ALL_ZERO + 1
+"""The level of a block of which all residuals that are not zero come from signs that differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exponent:
+    """Where the exponent of an element is.
+
+    Attributes:
+        shift: It begins at this bit.
+        mask: And has these bits, once it is shifted down.
+    """
+
+    shift: int = 0
+    mask: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What is expected of elements, beyond what their base is; see `mlver.codec.residuals`.
+
+    Attributes:
+        table: Differences by the base's mantissa, shape (128,), or None.
+        table_shift: The table is looked up by the seven bits from this one up.
+        steps: Differences by the column, i16, shape (columns,), or None.
+        unit: The exponent at which a step is in units of 2 ** -14 of the last place.
+        exponent: Where the exponent is, for the steps.
+    """
+
+    table: Elements | None = None
+    table_shift: int = 0
+    steps: npt.NDArray[np.int16] | None = None
+    unit: int = 0
+    exponent: Exponent = Exponent()
+
+
+@dataclass(frozen=True, slots=True)
+class Sorting:
+    """Which class an element belongs to, and what is done with it.
+
+    Attributes:
+        levels: Of each block, shape (blocks,); 0 where all residuals are zero.
+        origin: An element's class is this plus the block's level less the exponent of the base's element.
+        unshifted: The highest class whose residuals are not cut.
+        coded: Classes below this are entropy-coded; the others make a plane.
+    """
+
+    levels: Plane
+    origin: int
+    unshifted: int
+    coded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The planes of a chunk.
+
+    Attributes:
+        planes: The most significant first, shape (element size, n).
+        first: The first element, as its bytes lie in the planes, or 0.
+        varying: Bits in which some other element differs from it.
+    """
+
+    planes: npt.NDArray[np.uint8]
+    first: int
+    varying: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """The residuals of a chunk, sorted.
+
+    Attributes:
+        plane: Upper parts of residuals of classes that are not coded, at most 255.
+        classes: Classes of those that are coded.
+        symbols: Their upper parts, at most 63.
+        escapes: What is above these limits, in the order of the elements, shape (e,).
+        low: The bits that were cut off, end to end.
+    """
+
+    plane: Plane
+    classes: Plane
+    symbols: Plane
+    escapes: Elements
+    low: Plane

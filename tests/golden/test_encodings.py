@@ -1,0 +1,88 @@
+"""docs/format.md suffices to decode what is stored with a base: the second reader gives back what the codec wrote."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mlver import codec
+from mlver.codec import against, delta, levels, residuals
+from mlver.codec.shapes import Expectation
+from tests.golden import reader
+
+COUNT = 3001
+WIDTHS = {"F32": 4, "BF16": 2, "F64": 8, "I16": 2, "U8": 1}
+
+
+def elements(dtype: str, scale: float) -> tuple[bytes, bytes]:
+    """Return a chunk and its base, with an odd byte where an element has several."""
+    rng = np.random.default_rng(0)
+    width = WIDTHS[dtype]
+    if dtype in ("F32", "BF16", "F64"):
+        old = rng.normal(scale=0.03, size=COUNT)
+        new = old + rng.normal(scale=scale, size=COUNT) * (np.arange(COUNT) > 300)
+        new[::200] *= -1
+        if dtype == "F64":
+            pair = new.astype("<f8").tobytes(), old.astype("<f8").tobytes()
+        else:
+            bits = [values.astype("<f4").view("<u4") for values in (new, old)]
+            shorten = 16 if dtype == "BF16" else 0
+            pair = tuple((each >> shorten).astype(f"<u{width}").tobytes() for each in bits)  # type: ignore[assignment]
+    else:
+        values = rng.integers(0, 200, COUNT).astype(f"<u{width}")
+        pair = (values + rng.integers(0, 3, COUNT).astype(f"<u{width}")).tobytes(), values.tobytes()
+    return pair[0] + b"T" * (width > 1), pair[1]
+
+
+@pytest.mark.parametrize("dtype", WIDTHS)
+@pytest.mark.parametrize("scale", [1e-7, 1e-4])
+def test_differences_come_back_through_the_second_reader(dtype: str, scale: float) -> None:
+    raw, base = elements(dtype, scale)
+    seen: Counter[str] = Counter()
+    plain = against.plain_view(raw, dtype, residuals.aligned(base, len(raw)))
+    steps = Expectation(None, 0, (np.arange(50, dtype="<i2") - 20) * 999, 90, plain.exponent)
+    views = [plain, replace(plain, expectation=steps, expected=residuals.expected(plain.base, steps))]
+    for view in views:
+        payload = b"".join(delta.encode(view))
+        assert reader.decode(codec.DELTA, payload, len(raw), seen, base) == raw
+        for cut in (levels.PLANE, levels.CODED, levels.Cut(0, 8)):
+            payload = b"".join(levels.encode(view, cut))
+            assert reader.decode(codec.LEVELS, payload, len(raw), seen, base) == raw
+    assert {"DELTA", "LEVELS", "steps", "symbols"} <= seen.keys()
+    if scale == 1e-4 and dtype in ("F32", "F64"):
+        assert {"escape", "low bits"} <= seen.keys()
+
+
+def test_tables_come_back_through_the_second_reader() -> None:
+    old = np.random.default_rng(1).normal(scale=0.03, size=30_000).astype("<f4")
+    new = old.copy()
+    for _ in range(40):
+        new *= np.float32(1 - 3e-7)
+    seen: Counter[str] = Counter()
+    for effort in ("fast", "balanced", "max"):
+        encoded = codec.encode(new.tobytes(), "F32", old.tobytes(), effort)
+        payload = b"".join(encoded.parts)
+        assert reader.decode(encoded.encoding, payload, new.nbytes, seen, old.tobytes()) == new.tobytes()
+    assert seen["table"]
+
+
+@pytest.mark.parametrize(("start", "end"), sorted(set(reader.CASTS)))
+@pytest.mark.parametrize("skip", [0, 8])
+def test_casts_come_back_through_the_second_reader(start: str, end: str, skip: int) -> None:
+    values = np.random.default_rng(2).normal(size=2000).astype("<f4")
+    values[:6] = [0, -0.0, np.inf, -np.inf, np.nan, 1e30]
+    with np.errstate(over="ignore"):
+        forms = {
+            "F32": values.tobytes(),
+            "F64": values.astype("<f8").tobytes(),
+            "F16": values.astype("<f2").tobytes(),
+            "BF16": (values.view("<u4") >> 16).astype("<u2").tobytes(),
+        }
+    seen: Counter[str] = Counter()
+    raw, base = forms[end], b"skipped!"[:skip] + forms[start]
+    encoded = codec.encode(raw, end, base, base_dtype=start, base_skip=skip)
+    assert encoded.encoding == codec.CAST
+    assert reader.decode(codec.CAST, b"".join(encoded.parts), len(raw), seen, base) == raw
