@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlver.chunks import Level
 from mlver.config import check_compression
 from mlver.digests import canonical_json
 from mlver.errors import NotFoundError, UsageError
@@ -105,7 +106,7 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
     name = _artifact_name(repository, request)
     check_artifact(repository, name, request.type)  # before reading gigabytes
     level = check_compression(request.compression or repository.config.compression)
-    bases = _base_finder(repository, name, request)
+    bases = _base_finder(repository, name, request, level)
     found = scan(request.paths, request.exclude)
     if not found.sources and not found.folders:
         raise NotFoundError("There is nothing to add: no file was found, or all are ignored.")
@@ -296,14 +297,18 @@ def _artifact_name(repository: OpenRepository, request: AddRequest) -> str:
     return wanted
 
 
-def _base_finder(repository: OpenRepository, name: str, request: AddRequest) -> BaseFinder:
+def _base_finder(repository: OpenRepository, name: str, request: AddRequest, level: Level) -> BaseFinder:
     """Return what finds bases: first in the version that the next one of the artifact is to rest on.
+
+    At level fast nothing is looked for: reading the base alone would take as long as all the rest.
 
     Raises:
         NotFoundError: The version that the request names does not exist.
     """
     if request.base is not None:
         return BaseFinder(repository, [repository.resolve(request.base).version.id], is_final=True)
+    if level == "fast":
+        return BaseFinder(repository, [], is_final=True)
     artifact = repository.index.artifact(name)
     newest = repository.index.versions(artifact, limit=_OLDER + 1) if artifact is not None else []
     likely = [version.id for version in newest[:1]]

@@ -70,7 +70,13 @@ def test_the_next_checkpoint_is_stored_as_differences(add: Any) -> None:
     assert cost(second) < 0.6
 
 
-@pytest.mark.parametrize("level", ["fast", "balanced", "max"])
+def test_fast_looks_for_nothing_but_takes_what_is_named(add: Any) -> None:
+    add(as_safetensors(trained()))
+    assert cost(add(as_safetensors(stepped(trained(), 1)), compression="fast")) > 0.75
+    assert cost(add(as_safetensors(stepped(trained(), 2)), compression="fast", base="m:v0")) < 0.6
+
+
+@pytest.mark.parametrize("level", ["balanced", "max"])
 def test_every_level_comes_back(add: Any, level: str) -> None:
     results = [add(as_safetensors(stepped(trained(), number)), compression=level) for number in range(4)]
     assert [cost(result) < 0.6 for result in results] == [False, True, True, True]
