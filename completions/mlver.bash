@@ -40,10 +40,15 @@ _mlver() {
             restore:-C) previous=$word ;;
             log:-n | log:--limit | log:-C) previous=$word ;;
             show:-C) previous=$word ;;
-            diff:--depth | diff:--tensor | diff:--sort | diff:--expect-frozen | diff:--fail-if | diff:-C) previous=$word ;;
+            diff:--depth | diff:--tensor | diff:--sort | diff:--key | diff:--label | diff:--prediction | diff:--expect-frozen | diff:--fail-if | diff:-C) previous=$word ;;
+            compare:--sort | compare:-C) previous=$word ;;
             ls:-C) previous=$word ;;
             cat:-C) previous=$word ;;
             pull:-o | pull:--output | pull:--path | pull:-C) previous=$word ;;
+            remote:--endpoint | remote:--region | remote:--profile | remote:--prefix | remote:--project | remote:--key-file | remote:--known-hosts | remote:-C) previous=$word ;;
+            push:--remote | push:-C) previous=$word ;;
+            fetch:-C) previous=$word ;;
+            clone:--endpoint | clone:--region | clone:--profile | clone:-C) previous=$word ;;
             alias:--artifact | alias:-C) previous=$word ;;
             tag:-C) previous=$word ;;
             note:-C) previous=$word ;;
@@ -66,7 +71,7 @@ _mlver() {
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "--version -C -q --quiet --json -h --help"; return; fi
-            _mlver_offer words "init add status rm restore log show diff ls cat pull alias tag note meta switch rename reflog undo verify gc du"
+            _mlver_offer words "init add status rm restore log show diff compare ls cat pull remote push fetch clone alias tag note meta switch rename reflog undo verify gc du"
             ;;
         init)
             case $previous in
@@ -119,7 +124,7 @@ _mlver() {
                 -n | --limit) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-n --limit --oneline --all --removed -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "-n --limit --oneline --all --metrics --removed -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
             ;;
         show)
@@ -134,13 +139,24 @@ _mlver() {
                 --depth) _mlver_offer nothing; _mlver_trim; return ;;
                 --tensor) _mlver_offer nothing; _mlver_trim; return ;;
                 --sort) _mlver_offer nothing; _mlver_trim; return ;;
+                --key) _mlver_offer nothing; _mlver_trim; return ;;
+                --label) _mlver_offer nothing; _mlver_trim; return ;;
+                --prediction) _mlver_offer nothing; _mlver_trim; return ;;
                 --expect-frozen) _mlver_offer nothing; _mlver_trim; return ;;
                 --fail-if) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "--names-only --stat --markdown --depth --all --tensor --sort --exit-code --expect-frozen --fail-if -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "--names-only --stat --markdown --depth --all --tensor --sort --rank --key --label --prediction --exit-code --expect-frozen --fail-if -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
             if ((place == 1)); then _mlver_offer nothing; fi
+            ;;
+        compare)
+            case $previous in
+                --sort) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--sort --reverse --all -C -q --quiet --json -h --help"; return; fi
+            if ((place >= 0)); then _mlver_offer revisions; fi
             ;;
         ls)
             case $previous in
@@ -164,6 +180,48 @@ _mlver() {
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "-o --output --path -f --force --dry-run -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
+            ;;
+        remote)
+            case $previous in
+                --endpoint) _mlver_offer nothing; _mlver_trim; return ;;
+                --region) _mlver_offer artifacts; _mlver_trim; return ;;
+                --profile) _mlver_offer artifacts; _mlver_trim; return ;;
+                --prefix) _mlver_offer nothing; _mlver_trim; return ;;
+                --project) _mlver_offer artifacts; _mlver_trim; return ;;
+                --key-file) _mlver_offer files; _mlver_trim; return ;;
+                --known-hosts) _mlver_offer files; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--endpoint --region --profile --prefix --project --key-file --known-hosts --anonymous -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer nothing; fi
+            if ((place == 1)); then _mlver_offer nothing; fi
+            if ((place == 2)); then _mlver_offer nothing; fi
+            ;;
+        push)
+            case $previous in
+                --remote) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--remote -f --force --dry-run -C -q --quiet --json -h --help"; return; fi
+            if ((place >= 0)); then _mlver_offer revisions; fi
+            ;;
+        fetch)
+            case $previous in
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--dry-run -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer nothing; fi
+            ;;
+        clone)
+            case $previous in
+                --endpoint) _mlver_offer nothing; _mlver_trim; return ;;
+                --region) _mlver_offer artifacts; _mlver_trim; return ;;
+                --profile) _mlver_offer artifacts; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--endpoint --region --profile --anonymous -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer nothing; fi
+            if ((place == 1)); then _mlver_offer folders; fi
             ;;
         alias)
             case $previous in
@@ -236,7 +294,7 @@ _mlver() {
             case $previous in
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "--remote -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
             ;;
         gc)

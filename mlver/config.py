@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import socket
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from mlver.errors import MlverError, UsageError
@@ -23,10 +24,12 @@ class Config:
     Attributes:
         identity: Who is recorded as the author of events, such as `ada@workstation`.
         compression: What `add` spends on making packs small.
+        remotes: By name, each with its `url` and options as texts; `mlver.store.remote.address` knows them.
     """
 
     identity: str
     compression: Compression
+    remotes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def parse_config(text: bytes) -> Config:
@@ -46,7 +49,7 @@ def parse_config(text: bytes) -> Config:
     if not isinstance(identity, str):
         raise MlverError("config.toml: identity.name must be text.")
     compression = check_compression(document.get("compression", "balanced"), "config.toml: ")
-    return Config(identity or default_identity(), compression)
+    return Config(identity or default_identity(), compression, _remotes(document))
 
 
 def check_compression(word: Any, where: str = "") -> Compression:
@@ -74,6 +77,33 @@ def default_identity() -> str:
     except (OSError, KeyError):  # a container without a passwd entry for its user
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
+
+
+def with_remote(text: bytes, name: str, settings: Mapping[str, str] | None) -> bytes:
+    """Return a `config.toml` with a remote set, or (None) taken out; everything else stays but comments.
+
+    Raises:
+        MlverError: The text is no `config.toml`.
+    """
+    import tomli_w
+
+    parse_config(text)
+    document = tomllib.loads(text.decode("utf-8"))
+    remotes = dict(_table(document, "remotes"))
+    remotes.pop(name, None)
+    if settings is not None:
+        remotes[name] = dict(settings)
+    document.pop("remotes", None)
+    return tomli_w.dumps(document | ({"remotes": remotes} if remotes else {})).encode()
+
+
+def _remotes(document: dict[str, Any]) -> dict[str, dict[str, str]]:
+    remotes: dict[str, dict[str, str]] = {}
+    for name, settings in _table(document, "remotes").items():
+        if not isinstance(settings, dict) or not isinstance(settings.get("url"), str):
+            raise MlverError(f"config.toml: remotes.{name} must be a table with a url.")
+        remotes[name] = {key: str(value) for key, value in settings.items()}
+    return remotes
 
 
 def _table(document: dict[str, Any], key: str) -> dict[str, Any]:

@@ -26,9 +26,15 @@ from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.ops import artifacts, labels, removal, undo, version_files
 from mlver.ops.add import AddRequest, AddResult, add
 from mlver.ops.init import init_repository
-from mlver.ops.opening import OpenRepository, find_repository, open_repository
+from mlver.ops.opening import REPOSITORY_FOLDER, OpenRepository, find_repository, open_repository
 from mlver.ops.progress import Progress
 from mlver.ops.pull import PullResult, plan_pull, pull
+from mlver.ops.remotes.check import verify_remote
+from mlver.ops.remotes.clone import clone
+from mlver.ops.remotes.configure import RemoteRecord, add_remote, list_remotes, remove_remote
+from mlver.ops.remotes.fetch import FetchResult, fetch
+from mlver.ops.remotes.push import PushResult, push
+from mlver.ops.remotes.receiving import obtain_files, obtain_manifest
 from mlver.ops.repack import RepackResult, repack
 from mlver.ops.status import StatusResult, status
 from mlver.ops.usage import UsageResult, usage
@@ -37,6 +43,9 @@ from mlver.store.sqlite import CacheDamaged
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from mlver.ops.compare import CompareResult
+    from mlver.ops.diff.result import DiffResult
 
 T = TypeVar("T")
 AnyPath = str | os.PathLike[str]
@@ -284,6 +293,8 @@ class Repository:
     ) -> PullResult:
         """Write the files of a version into a folder, by default one of the artifact's name.
 
+        What is missing here comes from a remote.
+
         Args:
             revision: Which version.
             folder: Where to.
@@ -300,7 +311,13 @@ class Repository:
         target = None if folder is None else Path(folder)
 
         def work() -> PullResult:
-            return pull(self._opened, plan_pull(self._opened, revision, target, paths), force, progress)
+            has_remotes = bool(self._opened.config.remotes)
+            if has_remotes:
+                obtain_manifest(self._opened, self._opened.resolve(revision).version.id)
+            plan = plan_pull(self._opened, revision, target, paths)
+            if has_remotes and (force or not plan.overwrite):
+                obtain_files(self._opened, plan, progress)
+            return pull(self._opened, plan, force, progress)
 
         return self._run(work)
 
@@ -312,6 +329,67 @@ class Repository:
             IntegrityError: A chunk is missing or damaged.
         """
         return self._run(lambda: version_files.read_tensor(self._opened, revision, name))
+
+    def diff(
+        self,
+        first: str,
+        second: str | None = None,
+        *,
+        tensors: Sequence[str] = (),
+        names_only: bool = False,
+        ranks: bool = False,
+        key: Sequence[str] = (),
+        label: str | None = None,
+        prediction: str | None = None,
+        progress: Progress | None = None,
+    ) -> DiffResult:
+        """Compare two versions, or a version and a folder on disk: what came, went and changed, and how much.
+
+        Args:
+            first: A version, a range `A..B`, or a path with a slash.
+            second: A version or a path; without it `first` is compared with the version before it.
+            tensors: Only tensors whose names match one of these patterns.
+            names_only: Compare digests only: no weights are read.
+            ranks: Find in how many directions each matrix changed.
+            key: Columns to match the rows of tables by; none means to guess.
+            label: The column of tables that says what is right; None means to guess.
+            prediction: The column of tables that was predicted; None means to guess.
+            progress: Told of the bytes read.
+
+        Raises:
+            NotFoundError: There is no such version, none before it, or no table has the columns named.
+            UsageError: It is no revision.
+            IntegrityError: Something that was read is damaged.
+            ConflictError: A file on disk changes while it is read.
+            MlverError: A file on disk cannot be read.
+        """
+        from mlver.differences.rows.change import Wanted
+        from mlver.ops.diff.diff import diff
+
+        return self._run(
+            lambda: diff(
+                self._opened,
+                first,
+                second,
+                tensor_globs=tensors,
+                names_only=names_only,
+                with_ranks=ranks,
+                rows=Wanted(tuple(key), label, prediction),
+                progress=progress,
+            )
+        )
+
+    def compare(self, *revisions: str, sort: str | None = None, reverse: bool = False) -> CompareResult:
+        """Put metrics, configuration and sizes of versions side by side; see `mlver.ops.compare.compare`.
+
+        Raises:
+            NotFoundError: There is no such version, or none of them has the metric to sort by.
+            UsageError: There are fewer than two.
+            IntegrityError: A manifest or a configuration file is damaged.
+        """
+        from mlver.ops.compare import compare
+
+        return self._run(lambda: compare(self._opened, revisions, sort=sort, reverse=reverse))
 
     def status(self, folder: AnyPath = ".") -> StatusResult:
         """Compare a folder with the version it came from.
@@ -341,6 +419,77 @@ class Repository:
             MlverError: The disk is full, or failed; nothing was lost.
         """
         return self._run(lambda: repack(self._opened, check_compression(level), progress))
+
+    def remotes(self) -> list[RemoteRecord]:
+        """Return all remotes, by name."""
+        return list_remotes(self._opened)
+
+    def add_remote(self, name: str, url: str, **options: str) -> RemoteRecord:
+        """Make a place a remote, after trying out what it promises; see `mlver.store.remote.address` for the options.
+
+        Raises:
+            UsageError: The name or the URL is not allowed.
+            ConflictError: There is a remote of this name elsewhere.
+            RemoteError: It cannot be reached, or holds something else.
+        """
+        return add_remote(self._opened, name, url, {key.replace("_", "-"): value for key, value in options.items()})
+
+    def remove_remote(self, name: str) -> None:
+        """Forget a remote; nothing there changes.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        remove_remote(self._opened, name)
+
+    def push(
+        self,
+        *revisions: str,
+        remote: str | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> PushResult:
+        """Send what a remote does not have yet; see `mlver.ops.remotes.push.push`.
+
+        Raises:
+            NotFoundError: There is no such remote or version.
+            ConflictError: Someone else moved an alias that was moved here too; nothing was sent.
+            RemoteError: The remote failed; the next push goes on.
+        """
+        return self._run(lambda: push(self._opened, revisions, remote, force, dry_run, progress))
+
+    def verify_remote(self, remote: str | None = None, progress: Progress | None = None) -> VerifyResult:
+        """Read all that a remote has and report what is damaged; the next push mends what is sound here.
+
+        Raises:
+            NotFoundError: There is no such remote.
+            RemoteError: It cannot be reached or listed.
+        """
+        return self._run(lambda: verify_remote(self._opened, remote, progress))
+
+    def fetch(self, remote: str | None = None, *, dry_run: bool = False) -> FetchResult:
+        """Learn what is new at a remote.
+
+        Raises:
+            NotFoundError: There is no such remote.
+            RemoteError: It cannot be reached, or is none.
+            IntegrityError: An event there is damaged or missing.
+        """
+        return self._run(lambda: fetch(self._opened, remote, dry_run))
+
+    @classmethod
+    def clone(cls, url: str, folder: AnyPath | None = None, **options: str) -> Self:
+        """Make a repository that knows what a remote has.
+
+        Raises:
+            UsageError: The URL is not allowed.
+            ConflictError: There is a repository already.
+            RemoteError: The remote cannot be reached, or is none; nothing is left here.
+        """
+        settings = {key.replace("_", "-"): value for key, value in options.items()}
+        made = clone(url, None if folder is None else Path(folder), settings)
+        return cls(open_repository(Path(made.path) / REPOSITORY_FOLDER))
 
     def usage(self, name: str | None = None) -> UsageResult:
         """Count the bytes of one artifact, or of all.

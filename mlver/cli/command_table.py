@@ -27,10 +27,17 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("log", "List the versions of an artifact, newest first."),
         Entry("show", "Show everything known about one version."),
         Entry("diff", "Show what changed between two versions, or a version and a folder."),
+        Entry("compare", "Show metrics, configuration and sizes of versions side by side."),
         Entry("ls", "List artifacts, or the files of a version."),
         Entry("cat", "Write one file of a version to standard output."),
     ),
     "Get": (Entry("pull", "Write the files of a version into a folder."),),
+    "Share": (
+        Entry("remote", "Add, list, remove or show remotes: where versions are shared."),
+        Entry("push", "Send what a remote does not have yet."),
+        Entry("fetch", "Learn what is new at a remote: versions, aliases, tags, notes; no weights."),
+        Entry("clone", "Make a new repository that knows what a remote has."),
+    ),
     "Name and describe": (
         Entry("alias", "List, set or delete movable names of versions."),
         Entry("tag", "List, add or delete labels of a version."),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mlver.cli.diff_rows import table_document
 from mlver.differences.values import ValueChange
 from mlver.history.manifest import TensorEntry
 from mlver.ops.diff.gates import GateFailure
@@ -71,6 +72,8 @@ def _content(file: ModifiedFile) -> dict[str, Any]:
         "executable": file.after.executable,
         "values": _values(file.content.values) if file.content else [],
         "lines": list(file.content.lines) if file.content else [],
+        "table": table_document(file.table) if file.table else None,
+        "problem": file.problem,
     }
 
 

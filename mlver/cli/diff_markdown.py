@@ -5,17 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from mlver.cli.diff_screen import broken_text, change_text, files_text, sentence, value_text, values_text
+from mlver.cli.diff_rows import (
+    accuracy_change,
+    accuracy_text,
+    answer_text,
+    how_matched,
+    key_text,
+    repeated_text,
+    row_text,
+    rows_text,
+)
+from mlver.cli.diff_screen import broken_text, change_text, files_text, sentence, values_text
 from mlver.cli.diff_tensors import TensorView, counts_text, figure, listings, rank_text, tensor_lines
+from mlver.cli.diff_text import value_text
 from mlver.cli.output import Output
 from mlver.cli.text import escape, percent
+from mlver.differences.rows.change import TableChange
 from mlver.differences.values import ValueChange
 from mlver.ops.diff.gates import GateFailure
-from mlver.ops.diff.result import DiffResult, MetricChange, ModifiedFile
+from mlver.ops.diff.result import DiffResult, ModifiedFile
 
 _LISTED = 30
 _LINES = 80
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!])")
+_ROWS = 5
 _FENCE = "````"
 
 
@@ -51,10 +64,6 @@ def code(text: str) -> str:
     """Return text as code; a backquote in it would end it, a bar the cell of a table."""
     shown = escape(text).replace("`", "'").replace("|", "\\|")
     return f"`{shown}`" if shown else ""
-
-
-def _metric_row(metric: MetricChange) -> tuple[str, str, str, str]:
-    return code(metric.name), values_text(metric), change_text(metric), _verdict(metric.is_better)
 
 
 def _verdict(is_better: bool | None) -> str:
@@ -97,6 +106,8 @@ def _details(out: Output, title: str) -> None:
 
 def _content(out: Output, file: ModifiedFile) -> None:
     content = file.content
+    if file.table is not None:
+        _rows(out, file.after.path, file.table)
     if content is None or not (content.values or content.lines):
         return
     if content.values:
@@ -112,6 +123,28 @@ def _content(out: Output, file: ModifiedFile) -> None:
     out.line(_FENCE)
     if len(content.lines) > _LINES:
         out.line(f"… and {len(content.lines) - _LINES:,} more lines")
+
+
+def _rows(out: Output, path: str, table: TableChange) -> None:
+    out.line()
+    out.line(f"{code(path)}: {plain(how_matched(table))}")
+    found = table.predictions
+    items = [f":warning: {plain(repeated_text(table))}"] if table.repeated_count else []
+    if found is not None:
+        scores = f"{accuracy_text(found.before)} → {accuracy_text(found.after)}"
+        items.append(f"accuracy {scores}, **{accuracy_change(found):+.4g}**")
+        items.append(f"{found.fixed_count:,} fixed, {found.broken_count:,} broken")
+    _bullets(out, [*items, *filter(None, [plain(rows_text(table))])])
+    if found is not None:
+        answers = [("fixed", answer) for answer in found.fixed[:_ROWS]]
+        answers += [("broken", answer) for answer in found.broken[:_ROWS]]
+        _table(
+            out, ("", "row", "prediction"), [(word, code(key_text(a.key)), code(answer_text(a))) for word, a in answers]
+        )
+    rows = [("changed", code(key_text(row.key)), code(row_text(row))) for row in table.changed[:_ROWS]]
+    rows += [("added", code(key_text(key)), "") for key in table.added[:_ROWS]]
+    rows += [("removed", code(key_text(key)), "") for key in table.removed[:_ROWS]]
+    _table(out, ("", "row", "what changed"), rows)
 
 
 def _tensors(out: Output, result: DiffResult, view: TensorView) -> None:
@@ -146,6 +179,10 @@ def _cosine(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
+def _problem(file: ModifiedFile) -> str:
+    return f" (rows not compared: {plain(file.problem)})" if file.problem else ""
+
+
 def _files(out: Output, result: DiffResult) -> None:
     files = result.files
     if files.is_empty:
@@ -154,7 +191,7 @@ def _files(out: Output, result: DiffResult) -> None:
     _bullets(
         out,
         [
-            *(f"modified {code(file.after.path)}" for file in files.modified),
+            *(f"modified {code(file.after.path)}{_problem(file)}" for file in files.modified),
             *(f"added {code(path)}" for path in files.added),
             *(f"removed {code(path)}" for path in files.removed),
             *(f"renamed {code(pair.before)} → {code(pair.after)}" for pair in files.renamed),

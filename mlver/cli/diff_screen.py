@@ -8,7 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mlver.cli.diff_tensors import TensorView, counts_text, shorten, show_tensors
+from mlver.cli.diff_lines import unified_lines
+from mlver.cli.diff_rows import show_rows
+from mlver.cli.diff_tensors import TensorView, counts_text, show_tensors
+from mlver.cli.diff_text import shorten, value_text
 from mlver.cli.output import Output, Piece
 from mlver.cli.style import Styled
 from mlver.cli.text import count, number, percent, size, width
@@ -16,7 +19,7 @@ from mlver.differences.values import ValueChange
 from mlver.ops.diff.result import DiffResult, FileChanges, MetricChange, ModifiedFile, TensorPair
 
 _LISTED = 20
-_VALUE = 60
+_ITEMS = 30
 _LINES = 60
 _MARKS = {"added": ("+", "good"), "removed": ("-", "bad"), "changed": ("~", "warning")}
 
@@ -151,7 +154,7 @@ def _change(change: ValueChange) -> Iterable[Piece]:
 
 
 def _is_long(*values: list[Any]) -> bool:
-    return any(len(json.dumps(value, ensure_ascii=False)) > _VALUE // 2 for value in values)
+    return any(len(json.dumps(value, ensure_ascii=False)) > _ITEMS for value in values)
 
 
 def _items(before: list[Any], after: list[Any]) -> Iterable[Piece]:
@@ -163,19 +166,14 @@ def _items(before: list[Any], after: list[Any]) -> Iterable[Piece]:
     pieces: list[Piece] = [f"{count(len(before), 'item')} → {len(after):,}"]
     for sign, style, items in (("-", "bad", gone), ("+", "good", came)):
         if items:
-            pieces += ["  ", Styled(f"{sign} {shorten(', '.join(items[:_LISTED]), _VALUE // 2)}", style)]
+            pieces += ["  ", Styled(f"{sign} {shorten(', '.join(items[:_LISTED]), _ITEMS)}", style)]
     return pieces
-
-
-def value_text(value: Any) -> str:
-    """Return a value on part of a line; long lists and tables as their size."""
-    if isinstance(value, list | dict) and len(json.dumps(value, ensure_ascii=False)) > _VALUE:
-        return count(len(value), "item")
-    return shorten(number(value), _VALUE)
 
 
 def _content(out: Output, file: ModifiedFile, limit: int | None) -> None:
     content = file.content
+    if file.table is not None:
+        show_rows(out, file.after.path, file.table, every=limit is None)
     if content is None:
         return
     if content.values:
@@ -184,11 +182,8 @@ def _content(out: Output, file: ModifiedFile, limit: int | None) -> None:
     out.line()
     out.line(Styled(file.after.path, "heading"), "" if content.lines else "  only spaces or line ends differ")
     shown = content.lines if limit is None else content.lines[:_LINES]
-    styles = {"+": "good", "-": "bad", "@": "name"}
-    for line in shown:
-        style = styles.get(line[:1])
-        text = line.expandtabs(4)
-        out.line(Styled(text, style) if style else text)
+    for pieces in unified_lines(file.after.path, shown, colour=out.terminal.colour):
+        out.line(*pieces)
     if len(shown) < len(content.lines):
         out.line(Styled(f"… and {count(len(content.lines) - len(shown), 'more line')} (--all)", "muted"))
 
@@ -214,6 +209,8 @@ def _modified(file: ModifiedFile) -> tuple[Piece, ...]:
         sizes = f"{size(before.size_bytes)} → {sizes}"
     if before.executable != after.executable:
         sizes += ", executable now" if after.executable else ", no longer executable"
+    if file.problem is not None:
+        sizes += f", rows not compared: {file.problem}"
     return Styled("modified  ", "warning"), after.path, Styled(f"  {sizes}", "muted")
 
 

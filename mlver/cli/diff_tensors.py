@@ -9,6 +9,7 @@ from shutil import get_terminal_size
 from typing import NamedTuple
 
 from mlver.cli.diff_groups import grouped_names, grouped_tensors, recasts, shape_text
+from mlver.cli.diff_text import shorten
 from mlver.cli.output import Output, Piece
 from mlver.cli.style import Styled
 from mlver.cli.text import escape, percent, width
@@ -216,11 +217,3 @@ def _number(value: float | None) -> str:
 
 def _cosine(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def shorten(text: str, wide: int) -> str:
-    """Return text of at most so many columns; of a long one the middle is left out."""
-    if width(text) <= wide:
-        return text
-    kept = max(1, wide - 1)
-    return f"{text[: kept // 2]}…{text[len(text) - (kept - kept // 2) :]}"

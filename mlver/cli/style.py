@@ -15,6 +15,11 @@ SGR = {
     "good": "32",
     "warning": "33",
     "bad": "1;31",
+    "added": "1;7;32",
+    "removed": "1;7;31",
+    "keyword": "35",
+    "string": "36",
+    "number": "33",
 }
 
 

@@ -71,10 +71,13 @@ typedef struct {
     const u8 *levels; /* one a block */
     i64 origin;
     i64 unshifted; /* the highest class without low bits */
-    i64 coded; /* classes below it are entropy-coded, the others make a plane */
+    i64 coded;     /* classes below it are entropy-coded, the others make a plane */
 } Sorting;
 
-static int bit_length(u64 value) { return value ? 64 - __builtin_clzll(value) : 0; }
+static int bit_length(u64 value)
+{
+    return value ? 64 - __builtin_clzll(value) : 0;
+}
 
 #define WIDTH 1
 #define T u8_any
@@ -122,14 +125,25 @@ static int bit_length(u64 value) { return value ? 64 - __builtin_clzll(value) : 
 
 #define BY_WIDTH(call) \
     switch (width) { \
-    case 1: call(_1); break; \
-    case 2: call(_2); break; \
-    case 4: call(_4); break; \
-    default: call(_8); break; \
+    case 1: \
+        call(_1); \
+        break; \
+    case 2: \
+        call(_2); \
+        break; \
+    case 4: \
+        call(_4); \
+        break; \
+    default: \
+        call(_8); \
+        break; \
     }
 
 /* Which loops these are: what does not fit the Python around it is not used. */
-EXPORT i64 mlver_abi(void) { return 1; }
+EXPORT i64 mlver_abi(void)
+{
+    return 1;
+}
 
 /* Whether this machine can run what was compiled with -mavx2 -mbmi2. */
 EXPORT i64 mlver_has_avx2(void)
@@ -143,16 +157,14 @@ EXPORT i64 mlver_has_avx2(void)
 }
 
 EXPORT void mlver_split(i64 width, const u8 *raw, const u8 *expected, i64 count, i64 move_sign, u8 *out,
-                        u64 *first_and_varying)
-{
+                        u64 *first_and_varying){
 #define CALL(w) split##w((const void *)raw, (const void *)expected, count, (int)move_sign, out, first_and_varying)
     BY_WIDTH(CALL)
 #undef CALL
 }
 
 EXPORT void mlver_join(i64 width, const u8 *const *planes, const i64 *constants, const u8 *expected, i64 count,
-                       i64 sign_moved, u8 *out)
-{
+                       i64 sign_moved, u8 *out){
 #define CALL(w) join##w(planes, constants, (const void *)expected, count, (int)sign_moved, (void *)out)
     BY_WIDTH(CALL)
 #undef CALL
@@ -186,33 +198,31 @@ EXPORT i64 mlver_sparse_join(i64 width, const u8 *places, const u8 *signs, i64 c
     return result;
 }
 
-EXPORT void mlver_expect(i64 width, const u8 *base, const Expectation *expectation, i64 count, u8 *out)
-{
+EXPORT void mlver_expect(i64 width, const u8 *base, const Expectation *expectation, i64 count, u8 *out){
 #define CALL(w) expect##w((const void *)base, expectation, count, (void *)out)
     BY_WIDTH(CALL)
 #undef CALL
 }
 
 EXPORT void mlver_measure(i64 width, const u8 *raw, const u8 *expected, const u8 *base, const Exponent *exponent,
-                          i64 count, u8 *values, int32_t *levels)
-{
-#define CALL(w) measure##w((const void *)raw, (const void *)expected, (const void *)base, exponent, count, (void *)values, levels)
-    BY_WIDTH(CALL)
-#undef CALL
-}
-
-EXPORT void mlver_sort(i64 width, const u8 *values, const u8 *base, const Exponent *exponent, const Sorting *sorting, i64 count,
-                       u8 *plane, u8 *classes, u8 *symbols, u8 *escapes, u8 *low, i64 *sizes)
-{
+                          i64 count, u8 *values, int32_t *levels){
 #define CALL(w) \
-    sort##w((const void *)values, (const void *)base, exponent, sorting, count, plane, classes, symbols, (void *)escapes, \
-            low, sizes)
+    measure##w((const void *)raw, (const void *)expected, (const void *)base, exponent, count, (void *)values, levels)
     BY_WIDTH(CALL)
 #undef CALL
 }
 
-EXPORT i64 mlver_classes(i64 width, const u8 *base, const Exponent *exponent, const Sorting *sorting, i64 count, u8 *classes,
-                         i64 limit)
+EXPORT void mlver_sort(i64 width, const u8 *values, const u8 *base, const Exponent *exponent, const Sorting *sorting,
+                       i64 count, u8 *plane, u8 *classes, u8 *symbols, u8 *escapes, u8 *low, i64 *sizes){
+#define CALL(w) \
+    sort##w((const void *)values, (const void *)base, exponent, sorting, count, plane, classes, symbols, \
+            (void *)escapes, low, sizes)
+    BY_WIDTH(CALL)
+#undef CALL
+}
+
+EXPORT i64 mlver_classes(i64 width, const u8 *base, const Exponent *exponent, const Sorting *sorting, i64 count,
+                         u8 *classes, i64 limit)
 {
     i64 result;
 #define CALL(w) result = classes##w((const void *)base, exponent, sorting, count, classes, limit)
@@ -222,13 +232,13 @@ EXPORT i64 mlver_classes(i64 width, const u8 *base, const Exponent *exponent, co
 }
 
 EXPORT i64 mlver_merge(i64 width, const u8 *expected, const u8 *base, const Exponent *exponent, const Sorting *sorting,
-                       i64 count, const u8 *plane, const u8 *symbols, const u8 *escapes, const u8 *low, const i64 *sizes,
-                       u8 *out)
+                       i64 count, const u8 *plane, const u8 *symbols, const u8 *escapes, const u8 *low,
+                       const i64 *sizes, u8 *out)
 {
     i64 result;
 #define CALL(w) \
-    result = merge##w((const void *)expected, (const void *)base, exponent, sorting, count, plane, symbols, (const void *)escapes, low, sizes, \
-                      (void *)out)
+    result = merge##w((const void *)expected, (const void *)base, exponent, sorting, count, plane, symbols, \
+                      (const void *)escapes, low, sizes, (void *)out)
     BY_WIDTH(CALL)
 #undef CALL
     return result;

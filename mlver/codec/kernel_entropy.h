@@ -31,7 +31,7 @@ typedef struct {
 
 static void fill_codes(const u16_any *shares, Codes *codes)
 {
-    for (i64 class = 0; class < MAX_CLASSES; class++) {
+    for (i64 class = 0; class < MAX_CLASSES; class ++) {
         u32 start = 0, all = 0;
         for (i64 symbol = 0; symbol < SYMBOLS; symbol++)
             all += shares[class * SYMBOLS + symbol];
@@ -134,8 +134,8 @@ EXPORT i64 mlver_entropy_encode(const u8 *classes, const u8 *symbols, i64 count,
         words[at - 1] = (uint16_t)state;
         u32 full = state >> (32 - PROBABILITY_BITS) >= share;
         at -= full;
-        states[lane] = coded(state >> (16 * full), codes.reciprocal[cell], share,
-                             codes.share_and_start[cell] >> PROBABILITY_BITS);
+        states[lane] =
+            coded(state >> (16 * full), codes.reciprocal[cell], share, codes.share_and_start[cell] >> PROBABILITY_BITS);
     }
     for (i64 lane_out = 0; lane_out < lanes; lane_out++)
         out_states[lane_out] = states[lane_out];
@@ -144,7 +144,7 @@ EXPORT i64 mlver_entropy_encode(const u8 *classes, const u8 *symbols, i64 count,
 
 static i64 fill_slots(const u16_any *shares, i64 classes, u32 *slots)
 {
-    for (i64 class = 0; class < classes; class++) {
+    for (i64 class = 0; class < classes; class ++) {
         u32 at = 0;
         for (u32 symbol = 0; symbol < SYMBOLS; symbol++) {
             u32 share = shares[class * SYMBOLS + symbol];
@@ -213,7 +213,8 @@ EXPORT i64 mlver_entropy_decode(const u8 *classes, i64 count, const u16_any *sha
                                 const u32_any *in_states, const u16_any *words, i64 word_count, u32 *slots, u8 *symbols)
 {
     u32 states[MAX_LANES];
-    if (lanes < 1 || lanes > MAX_LANES || class_count > MAX_CLASSES || fill_slots(shares, class_count, slots)) return -1;
+    if (lanes < 1 || lanes > MAX_LANES || class_count > MAX_CLASSES || fill_slots(shares, class_count, slots))
+        return -1;
     for (i64 lane = 0; lane < lanes; lane++)
         states[lane] = in_states[lane];
     i64 taken = 0;
@@ -225,7 +226,8 @@ EXPORT i64 mlver_entropy_decode(const u8 *classes, i64 count, const u16_any *sha
         i64 size = count - from < lanes ? count - from : lanes;
 #if defined(__AVX2__)
         if (size % 8 == 0 && word_count - taken >= size + 8) {
-            taken += decode_row(classes + from, size, slots, states, words + taken, (const u8(*)[8])places, symbols + from);
+            taken +=
+                decode_row(classes + from, size, slots, states, words + taken, (const u8(*)[8])places, symbols + from);
             continue;
         }
 #endif

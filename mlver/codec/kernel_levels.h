@@ -80,8 +80,8 @@ typedef struct {
 } NAME(Range);
 
 /* The classes of a block's elements. */
-INLINE NAME(Range) NAME(block_classes)(const T *restrict base, const Exponent *exponent, const Sorting *sorting, u8 level,
-                                       i64 count, u8 *restrict classes)
+INLINE NAME(Range) NAME(block_classes)(const T *restrict base, const Exponent *exponent, const Sorting *sorting,
+                                       u8 level, i64 count, u8 *restrict classes)
 {
     int top = (int)sorting->origin + level, last = MAX_CLASSES - 1, low = last, high = 0;
     for (i64 i = 0; i < count; i++) {
@@ -89,7 +89,7 @@ INLINE NAME(Range) NAME(block_classes)(const T *restrict base, const Exponent *e
         class = class < 0 ? 0 : class > last ? last : class;
         low = class < low ? class : low;
         high = class > high ? class : high;
-        classes[i] = (u8)class;
+        classes[i] = (u8) class;
     }
     return (NAME(Range)){low, high};
 }
@@ -119,7 +119,7 @@ typedef struct {
 } NAME(Written);
 
 /* Appends the low bits of a block, of which there may be none after the last element. */
-INLINE void NAME(write_low)(NAME(Written) *to, const UPPER *restrict values, const u8 *restrict bits)
+INLINE void NAME(write_low)(NAME(Written) * to, const UPPER *restrict values, const u8 *restrict bits)
 {
     u8 *low = to->low;
     u64 pending = to->pending;
@@ -145,8 +145,8 @@ INLINE void NAME(write_low)(NAME(Written) *to, const UPPER *restrict values, con
 }
 
 /* Takes the residuals of a block apart; inlined once for whole blocks, whose size the compiler knows then. */
-INLINE void NAME(sort_block)(const T *restrict values, const T *restrict base, const Exponent *exponent, const Sorting *sorting,
-                             u8 level, i64 size, NAME(Written) *to)
+INLINE void NAME(sort_block)(const T *restrict values, const T *restrict base, const Exponent *exponent,
+                             const Sorting *sorting, u8 level, i64 size, NAME(Written) * to)
 {
     u8 classes[BLOCK], bits[BLOCK], cut[BLOCK], limits[BLOCK];
     UPPER wide[BLOCK], upper[BLOCK], some_escaped = 0;
@@ -201,8 +201,9 @@ INLINE void NAME(sort_block)(const T *restrict values, const T *restrict base, c
             if (cut[i] == limits[i]) *to->escapes++ = (T)upper[i];
 }
 
-static void NAME(sort)(const T *restrict values, const T *restrict base, const Exponent *exponent, const Sorting *sorting,
-                       i64 count, u8 *plane, u8 *coded, u8 *symbols, T *escapes, u8 *low, i64 *sizes)
+static void NAME(sort)(const T *restrict values, const T *restrict base, const Exponent *exponent,
+                       const Sorting *sorting, i64 count, u8 *plane, u8 *coded, u8 *symbols, T *escapes, u8 *low,
+                       i64 *sizes)
 {
     NAME(Written) to = {plane, coded, symbols, low, escapes, 0, 0};
     i64 from = 0;
@@ -210,16 +211,18 @@ static void NAME(sort)(const T *restrict values, const T *restrict base, const E
         if (sorting->levels[from / BLOCK])
             NAME(sort_block)(values + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], BLOCK, &to);
     if (from < count && sorting->levels[from / BLOCK])
-        NAME(sort_block)(values + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], count - from, &to);
+        NAME(sort_block)(values + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], count - from,
+                         &to);
     sizes[0] = to.plane - plane;
     sizes[1] = to.coded - coded;
     sizes[2] = to.escapes - escapes;
     sizes[3] = to.low - low + (to.fill > 0);
 }
 
-/* Writes the classes of the elements that are coded, at most `limit`, and returns their number, or -1 if there are more. */
-static i64 NAME(classes)(const T *restrict base, const Exponent *exponent, const Sorting *sorting, i64 count, u8 *restrict coded,
-                         i64 limit)
+/* Writes the classes of the elements that are coded, at most `limit`, and returns their number, or -1 if there are
+ * more. */
+static i64 NAME(classes)(const T *restrict base, const Exponent *exponent, const Sorting *sorting, i64 count,
+                         u8 *restrict coded, i64 limit)
 {
     i64 in_coded = 0;
     for (i64 from = 0; from < count; from += BLOCK) {
@@ -278,9 +281,10 @@ typedef struct {
 } NAME(Taken);
 
 /* Gives back the elements of a block; returns -1 if there are not enough residuals. Inlined as `sort_block` is. */
-INLINE int NAME(merge_block)(const T *expected, const T *base, const Exponent *exponent, const Sorting *sorting, u8 level, i64 size,
-                             const u8 *restrict plane, const u8 *restrict symbols, const T *restrict escapes,
-                             const u8 *restrict low, const i64 *sizes, NAME(Taken) *taken, T *restrict out)
+INLINE int NAME(merge_block)(const T *expected, const T *base, const Exponent *exponent, const Sorting *sorting,
+                             u8 level, i64 size, const u8 *restrict plane, const u8 *restrict symbols,
+                             const T *restrict escapes, const u8 *restrict low, const i64 *sizes, NAME(Taken) * taken,
+                             T *restrict out)
 {
     T block[BLOCK];
     if (!level) {
@@ -348,18 +352,19 @@ INLINE int NAME(merge_block)(const T *expected, const T *base, const Exponent *e
     return 0;
 }
 
-static i64 NAME(merge)(const T *restrict expected, const T *restrict base, const Exponent *exponent, const Sorting *sorting, i64 count,
-                       const u8 *restrict plane, const u8 *restrict symbols, const T *restrict escapes,
-                       const u8 *restrict low, const i64 *sizes, T *restrict out)
+static i64 NAME(merge)(const T *restrict expected, const T *restrict base, const Exponent *exponent,
+                       const Sorting *sorting, i64 count, const u8 *restrict plane, const u8 *restrict symbols,
+                       const T *restrict escapes, const u8 *restrict low, const i64 *sizes, T *restrict out)
 {
     NAME(Taken) taken = {0, 0, 0, 0};
     i64 from = 0;
     for (; from + BLOCK <= count; from += BLOCK)
-        if (NAME(merge_block)(expected + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], BLOCK, plane, symbols, escapes,
-                              low, sizes, &taken, out + from))
+        if (NAME(merge_block)(expected + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], BLOCK,
+                              plane, symbols, escapes, low, sizes, &taken, out + from))
             return -1;
-    if (from < count && NAME(merge_block)(expected + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], count - from, plane,
-                                          symbols, escapes, low, sizes, &taken, out + from))
+    if (from < count &&
+        NAME(merge_block)(expected + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], count - from,
+                          plane, symbols, escapes, low, sizes, &taken, out + from))
         return -1;
     i64 rest = 8 * sizes[3] - taken.at;
     if (taken.in_plane != sizes[0] || taken.in_coded != sizes[1] || taken.escaped != sizes[2] || rest > 7) return -1;

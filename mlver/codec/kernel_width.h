@@ -44,8 +44,8 @@ static void NAME(expect)(const T *restrict base, const Expectation *expectation,
     }
 }
 
-static void NAME(split)(const T *restrict raw, const T *restrict expected, i64 count, int move_sign,
-                        u8 *restrict out, u64 *first_and_varying)
+static void NAME(split)(const T *restrict raw, const T *restrict expected, i64 count, int move_sign, u8 *restrict out,
+                        u64 *first_and_varying)
 {
     T first = 0, varying = 0;
     for (i64 from = 0; from < count; from += TILE) {
@@ -142,8 +142,8 @@ static i64 NAME(learn)(const T *raw, const T *base, i64 count, i64 shift, u64 *k
     return (explained - zeros) * LEARN_GAIN >= taken;
 }
 
-static i64 NAME(sparse_split)(const T *restrict raw, i64 count, int signs_apart, u8 *restrict places, u8 *restrict signs,
-                              T *restrict values)
+static i64 NAME(sparse_split)(const T *restrict raw, i64 count, int signs_apart, u8 *restrict places,
+                              u8 *restrict signs, T *restrict values)
 {
     const T sign = signs_apart ? (T)((T)1 << (BITS - 1)) : 0;
     i64 filled = 0;

@@ -52,6 +52,21 @@ def compare_texts(path: str, before: bytes, after: bytes) -> TextChange | None:
     return None if lines is None else TextChange((), lines)
 
 
+def read_values(path: str, data: bytes) -> Mapping[str, Any] | None:
+    """Return the values in a configuration file; None if it holds no table of them, or is broken.
+
+    Args:
+        path: Its path, whose suffix tells the language.
+        data: Its bytes.
+    """
+    text = _text(data)
+    try:
+        found = _parse(path, text) if text is not None else None
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, Mapping) else None
+
+
 def _text(data: bytes) -> str | None:
     if b"\0" in data:
         return None

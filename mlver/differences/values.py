@@ -53,10 +53,10 @@ def _compare(key: str, before: Any, after: Any) -> Iterator[ValueChange]:
         for position, (old, new) in enumerate(zip(before, after, strict=True)):
             yield from _compare(f"{key}[{position}]", old, new)
     elif before is _ABSENT:
-        yield from (ValueChange(place, "added", None, value) for place, value in _leaves(key, after))
+        yield from (ValueChange(place, "added", None, value) for place, value in leaves(key, after))
     elif after is _ABSENT:
-        yield from (ValueChange(place, "removed", value, None) for place, value in _leaves(key, before))
-    elif not _equal(before, after):
+        yield from (ValueChange(place, "removed", value, None) for place, value in leaves(key, before))
+    elif not equal_values(before, after):
         yield ValueChange(key, "changed", before, after)
 
 
@@ -69,18 +69,19 @@ def _are_long_rows(before: Any, after: Any) -> bool:
     return isinstance(before, list) and isinstance(after, list) and len(before) == len(after) > _SHORT
 
 
-def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the values of a table that may nest, each with its place, which begins with `key`."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
-            yield from _leaves(f"{key}.{name}" if key else str(name), inner)
+            yield from leaves(f"{key}.{name}" if key else str(name), inner)
     else:
         yield key, value
 
 
-def _equal(before: Any, after: Any) -> bool:
+def equal_values(before: Any, after: Any) -> bool:
     """Tell whether two values are the same: 1 is not True, though Python says so; it is 1.0."""
     if isinstance(before, bool) or isinstance(after, bool):
         return before is after
     if isinstance(before, list) and isinstance(after, list):
-        return len(before) == len(after) and all(map(_equal, before, after))
+        return len(before) == len(after) and all(map(equal_values, before, after))
     return bool(before == after)

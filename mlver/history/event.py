@@ -120,7 +120,31 @@ class SetRemoved:
     removed: bool
 
 
-Action = CreateArtifact | RenameArtifact | SetType | AddVersion | MoveAlias | SetTag | SetNote | SetValue | SetRemoved
+@dataclass(frozen=True, slots=True)
+class ContinueLog:
+    """The log goes on in another folder: its events from number `start` on are those in the folder `part` below.
+
+    It is the last event of its folder and undoes nothing: what it supersedes was recorded again in `part`, after
+    events of a remote that were first. It never leaves the machine; remotes have logs of one part.
+    """
+
+    do: ClassVar[str] = "continue"
+    start: int
+    part: str
+
+
+Action = (
+    CreateArtifact
+    | RenameArtifact
+    | SetType
+    | AddVersion
+    | MoveAlias
+    | SetTag
+    | SetNote
+    | SetValue
+    | SetRemoved
+    | ContinueLog
+)
 _ACTIONS: dict[str, type[Action]] = {
     kind.do: kind
     for kind in (
@@ -133,6 +157,7 @@ _ACTIONS: dict[str, type[Action]] = {
         SetNote,
         SetValue,
         SetRemoved,
+        ContinueLog,
     )
 }
 

@@ -40,33 +40,61 @@ def apply(db: sqlite3.Connection, key: int, event: Event) -> None:
     if updated.rowcount == 0:
         return  # another process folded it meanwhile
     for action in event.actions:
-        _FOLDS[type(action)](db, key, event, action)
+        apply_action(db, key, event, action)
     db.execute(
         "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)",
         (key, event.number, encode_event(event), event.undoes),
     )
 
 
-def forget(db: sqlite3.Connection, key: int) -> None:
-    """Empty the tables of artifact row `key`; row 0 is the log of names, and with it goes everything."""
-    if key == 0:
-        for table in ("artifacts", "former_names", "versions", "aliases", "events"):
-            db.execute(f"DELETE FROM {table}")
-        db.execute("INSERT INTO artifacts (key) VALUES (0)")
+def apply_action(db: sqlite3.Connection, key: int, event: Event, action: Action) -> None:
+    """Apply one action of an event, to know the state that the next one of it meets.
+
+    Raises:
+        IntegrityError: It contradicts the ones before it.
+    """
+    _FOLDS[type(action)](db, key, event, action)
+
+
+def restart(db: sqlite3.Connection, key: int) -> None:
+    """Empty what was folded from one log, to fold it anew. Rows of artifacts keep their keys, which callers hold."""
+    if key != 0:
+        for table in ("versions", "aliases", "events"):
+            db.execute(f"DELETE FROM {table} WHERE artifact = ?", (key,))
+        db.execute(
+            "UPDATE artifacts SET head = -1, latest = NULL, version_count = 0, next_version = 0, part = '' "
+            "WHERE key = ?",
+            (key,),
+        )
         return
+    db.execute("UPDATE artifacts SET name = NULL, type = NULL WHERE key != 0")
+    db.execute("DELETE FROM former_names")
+    db.execute("DELETE FROM events WHERE artifact = 0")
+    db.execute("UPDATE artifacts SET head = -1, part = '' WHERE key = 0")
+
+
+def drop_nameless(db: sqlite3.Connection) -> None:
+    """Drop rows of artifacts that the log of names, folded anew, does not have any more."""
     for table in ("versions", "aliases", "events"):
-        db.execute(f"DELETE FROM {table} WHERE artifact = ?", (key,))
-    db.execute(
-        "UPDATE artifacts SET head = -1, latest = NULL, version_count = 0, next_version = 0 WHERE key = ?",
-        (key,),
-    )
+        db.execute(f"DELETE FROM {table} WHERE artifact IN (SELECT key FROM artifacts WHERE key != 0 AND name IS NULL)")
+    db.execute("DELETE FROM artifacts WHERE key != 0 AND name IS NULL")
+
+
+def enter(db: sqlite3.Connection, key: int, part: str) -> None:
+    """Note that the events from here on are those of another part of the log."""
+    db.execute("UPDATE artifacts SET part = ? WHERE key = ?", (part, key))
 
 
 def _fold_create(db: sqlite3.Connection, _key: int, _event: Event, action: CreateArtifact) -> None:
-    db.execute(
-        "INSERT OR IGNORE INTO artifacts (name, folder, type) VALUES (?, ?, ?)",
-        (action.artifact, action.artifact, action.type),
+    again = db.execute(
+        "UPDATE OR IGNORE artifacts SET name = ?1, type = ?2 WHERE folder = ?1 AND name IS NULL",
+        (action.artifact, action.type),
     )
+    if again.rowcount == 0:
+        db.execute(
+            "INSERT OR IGNORE INTO artifacts (name, folder, type) VALUES (?, ?, ?)",
+            (action.artifact, action.artifact, action.type),
+        )
 
 
 def _fold_rename(db: sqlite3.Connection, _key: int, event: Event, action: RenameArtifact) -> None:

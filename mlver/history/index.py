@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mlver.errors import IntegrityError
-from mlver.history.log import EventLog, LogStorage
+from mlver.history.log import EventLog, LogStorage, is_continuation, log_parts
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.ids import ManifestId
 from mlver.names import LATEST, fold
@@ -59,27 +59,50 @@ class VersionIndex:
         """Return the number of the newest folded event of an artifact's log, -1 if it has none."""
         return int(self._one("SELECT head FROM artifacts WHERE key = ?", key)[0])
 
-    def log(self, artifact: ArtifactRecord | None) -> EventLog:
-        """Return an artifact's log, or (None) the log of names."""
-        return EventLog(self._storage, f"log/{artifact.folder}" if artifact else NAMES_FOLDER)
+    def tail(self, artifact: ArtifactRecord | None) -> tuple[EventLog, int]:
+        """Return a log to append to, and the number that the next event has if nothing happened since it was folded."""
+        key, folder = (artifact.key, f"log/{artifact.folder}") if artifact else (NAMES_KEY, NAMES_FOLDER)
+        # One query: a number of one part of a log must not be used in another one.
+        head, part = self._one("SELECT head, part FROM artifacts WHERE key = ?", key)
+        return EventLog(self._storage, folder, part), int(head) + 1
 
     def _fold(self, key: int, folder: str) -> None:
-        log = EventLog(self._storage, folder)
-        head = self.head(key)
-        if head >= 0 and not log.exists(head):
-            from mlver.history.fold import forget
+        head, part = self._one("SELECT head, part FROM artifacts WHERE key = ?", key)
+        log = EventLog(self._storage, folder, part)
+        # Where the newest folded event is gone, the log was replaced by an older copy: nothing folded can be trusted.
+        is_known = head >= 0 and log.exists(head)
+        # An event that is missing below others is found by looking one further.
+        if is_known and not (log.exists(head + 1) or log.exists(head + 2)):
+            return
+        if not is_known or not self._fold_news(key, log, head):
+            self._fold_anew(key, folder)
 
-            # The log was replaced by an older copy: nothing folded from it can be trusted.
-            with self._connection.transaction():
-                forget(self._connection, key)
-            head = -1
-        # An event that is missing below others is found by looking one further, and at the start by listing.
-        if head < 0 or log.exists(head + 1) or log.exists(head + 2):
-            from mlver.history.fold import apply  # most commands find nothing new and need none of it
+    def _fold_news(self, key: int, log: EventLog, head: int) -> bool:
+        """Apply what follows event `head`; False where the log goes on in another part, from an earlier number."""
+        from mlver.history.fold import apply  # most commands find nothing new and need none of it
 
-            with self._connection.transaction():
-                for event in log.events(head + 1):
+        with self._connection.transaction():
+            for event in log.events(head + 1):
+                if is_continuation(event):
+                    return False
+                apply(self._connection, key, event)
+        return True
+
+    def _fold_anew(self, key: int, folder: str) -> None:
+        """Fold a whole log, part by part, each up to where the next begins."""
+        from mlver.history.fold import apply, drop_nameless, enter, restart
+
+        with self._connection.transaction():
+            restart(self._connection, key)
+            parts = log_parts(self._storage, folder)
+            for part, end in zip(parts, [*(part.start for part in parts[1:]), _HIGHEST], strict=True):
+                enter(self._connection, key, part.name)
+                for event in EventLog(self._storage, folder, part.name).events(part.start):
+                    if event.number >= end or is_continuation(event):
+                        break  # a continuation that came just now is met by the next `refresh`
                     apply(self._connection, key, event)
+            if key == NAMES_KEY:
+                drop_nameless(self._connection)
 
     def apply(self, artifact: ArtifactRecord | None, event: Event) -> None:
         """Fold one event that was just appended."""
@@ -103,11 +126,10 @@ class VersionIndex:
         )
         return ArtifactRecord(*row) if row else None
 
-    def artifacts(self) -> list[ArtifactRecord]:
-        """Return all artifacts that ever had a version, by name."""
-        rows = self._rows(
-            f"SELECT {_ARTIFACT_COLUMNS} FROM artifacts WHERE key != 0 AND next_version > 0 ORDER BY name"
-        )
+    def artifacts(self, *, empty: bool = False) -> list[ArtifactRecord]:
+        """Return all artifacts that ever had a version, or (`empty`) all of them, by name."""
+        condition = "" if empty else "AND next_version > 0"
+        rows = self._rows(f"SELECT {_ARTIFACT_COLUMNS} FROM artifacts WHERE key != 0 {condition} ORDER BY name")
         return [ArtifactRecord(*row) for row in rows]
 
     def name_in_use(self, name: str) -> str | None:
@@ -213,13 +235,17 @@ class VersionIndex:
 
     def events(self, artifact: ArtifactRecord | None, limit: int | None = None) -> list[Event]:
         """Return the newest events of a log, newest first."""
-        rows = self._rows(
-            "SELECT number, data FROM events WHERE artifact = ? ORDER BY number DESC LIMIT ?",
-            artifact.key if artifact else NAMES_KEY,
-            -1 if limit is None else limit,
-        )
+        return self._events("artifact = ? ORDER BY number DESC LIMIT ?", artifact, -1 if limit is None else limit)
+
+    def events_from(self, artifact: ArtifactRecord | None, first: int) -> list[Event]:
+        """Return the events of a log from number `first` on, oldest first."""
+        return self._events("artifact = ? AND number >= ? ORDER BY number", artifact, first)
+
+    def _events(self, condition: str, artifact: ArtifactRecord | None, value: int) -> list[Event]:
         from mlver.history.event import decode_event
 
+        key = artifact.key if artifact else NAMES_KEY
+        rows = self._rows(f"SELECT number, data FROM events WHERE {condition}", key, value)
         try:
             return [decode_event(data, number, f"{number} in the index") for number, data in rows]
         except IntegrityError as error:

@@ -9,15 +9,17 @@ Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md (commits by ex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mlver.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
-    from mlver.history.event import Event
+    from mlver.history.event import ContinueLog, Event
 
 SEGMENT_EVENTS = 256
+_PART = re.compile("part-[0-9a-f]{16}")
 MAX_SEGMENT_BYTES = 256 << 20
 
 
@@ -37,17 +39,61 @@ class LogStorage(Protocol):
         """Create exclusively and durably."""
 
 
+class LogPart(NamedTuple):
+    """A stretch of a log: the events of a folder from one number on, up to where the next part begins.
+
+    Attributes:
+        name: Of the folder in the log's; `""` is the log's own.
+        start: Number of its first event.
+    """
+
+    name: str
+    start: int
+
+
+def log_parts(storage: LogStorage, folder: str) -> list[LogPart]:
+    """Return the parts of a log, in order: one, unless unpushed events had to get other numbers.
+
+    Raises:
+        IntegrityError: The last event of a part is damaged.
+    """
+    parts = [LogPart("", 0)]
+    names = storage.list(folder)
+    while any(_PART.fullmatch(name) for name in names) or len(parts) > 1:
+        part = EventLog(storage, folder, parts[-1].name)
+        numbers = [int(name[:12]) for name in storage.list(part.place) if _is_event(name)]
+        action = _continuation(part.read(max(numbers))) if numbers else None
+        if action is None:
+            break
+        parts.append(LogPart(_checked_part(action.part, parts), action.start))
+    return parts
+
+
+def is_continuation(event: Event) -> bool:
+    """Tell whether an event only says that its log goes on in another part."""
+    return _continuation(event) is not None
+
+
+def _continuation(event: Event) -> ContinueLog | None:
+    from mlver.history.event import ContinueLog
+
+    first = event.actions[0] if event.actions else None
+    return first if isinstance(first, ContinueLog) else None
+
+
 class EventLog:
     """One folder of numbered events.
 
     Args:
         storage: Where the log lives.
         folder: Such as `log/resnet50_attn`.
+        part: Which part of the log, see `log_parts`.
     """
 
-    def __init__(self, storage: LogStorage, folder: str) -> None:
+    def __init__(self, storage: LogStorage, folder: str, part: str = "") -> None:
         self._storage = storage
         self.folder = folder
+        self.place = f"{folder}/{part}" if part else folder
 
     def exists(self, number: int) -> bool:
         """Tell whether event `number` is there."""
@@ -85,11 +131,11 @@ class EventLog:
         Raises:
             IntegrityError: One of them is damaged, or one is missing below a later one.
         """
-        names = set(self._storage.list(self.folder)) if start == 0 else None
+        names = set(self._storage.list(self.place)) if start == 0 else None
         number = start
         while True:
             if names is None and number - start >= 2:
-                names = set(self._storage.list(self.folder))  # many to read: one listing finds the segments
+                names = set(self._storage.list(self.place))  # many to read: one listing finds the segments
             block = number // SEGMENT_EVENTS
             if names is not None and self._segment_base(block) in names:
                 for event in self._block(block):
@@ -105,13 +151,17 @@ class EventLog:
         self._refuse_gap(number, names)
 
     def single_events(self) -> Iterator[Event]:
-        """Yield all events, each from its own file and none from a segment.
+        """Yield all events, of all parts, each from its own file and none from a segment.
 
         Raises:
             IntegrityError: One of them is damaged, or one is missing below a later one.
         """
-        names = [name for name in self._storage.list(self.folder) if _is_event(name)]
-        for number, name in enumerate(names):
+        for part in log_parts(self._storage, self.folder):
+            yield from EventLog(self._storage, self.folder, part.name)._singles(part.start)
+
+    def _singles(self, start: int) -> Iterator[Event]:
+        names = [name for name in self._storage.list(self.place) if _is_event(name)]
+        for number, name in enumerate(names, start):
             if name != self._event_base(number):
                 raise IntegrityError(f"Event {self._event_name(number)} is missing, though {name} exists.")
             yield self.read(number)
@@ -123,25 +173,19 @@ class EventLog:
         numbers = range(block * SEGMENT_EVENTS, (block + 1) * SEGMENT_EVENTS)
         data = b"".join(self._storage.read(self._event_name(number)) for number in numbers)
         self._storage.create(
-            f"{self.folder}/{self._segment_base(block)}",
+            f"{self.place}/{self._segment_base(block)}",
             zstandard.ZstdCompressor().compress(data),
         )
 
     def _block(self, block: int) -> list[Event]:
-        from mlver.history.event import decode_event
-
-        name = f"{self.folder}/{self._segment_base(block)}"
-        numbers = range(block * SEGMENT_EVENTS, (block + 1) * SEGMENT_EVENTS)
+        start = block * SEGMENT_EVENTS
         try:
-            lines = _decompress(self._storage.read(name), name).splitlines(keepends=True)
-            if len(lines) != 2 * SEGMENT_EVENTS:
-                raise IntegrityError(f"Segment {name} does not hold {SEGMENT_EVENTS} events.")
-            return [decode_event(b"".join(lines[2 * i : 2 * i + 2]), n, name) for i, n in enumerate(numbers)]
+            return read_segment(self._storage, f"{self.place}/{self._segment_base(block)}", start, SEGMENT_EVENTS)
         except IntegrityError as error:
             import logging  # costs start-up time, and is needed on bad days only
 
             logging.getLogger(__name__).debug("Reading single events: %s", error)
-            return [self._read_existing(number) for number in numbers]
+            return [self._read_existing(number) for number in range(start, start + SEGMENT_EVENTS)]
 
     def _read_existing(self, number: int) -> Event:
         try:
@@ -160,7 +204,7 @@ class EventLog:
             raise IntegrityError(f"Event {self._event_name(head)} is missing, though {min(later)} exists.")
 
     def _event_name(self, number: int) -> str:
-        return f"{self.folder}/{self._event_base(number)}"
+        return f"{self.place}/{self._event_base(number)}"
 
     @staticmethod
     def _event_base(number: int) -> str:
@@ -168,7 +212,34 @@ class EventLog:
 
     @staticmethod
     def _segment_base(block: int) -> str:
-        return f"{block * SEGMENT_EVENTS:012d}-{(block + 1) * SEGMENT_EVENTS - 1:012d}.segment"
+        return segment_name(block * SEGMENT_EVENTS, SEGMENT_EVENTS)
+
+
+def segment_name(start: int, count: int) -> str:
+    """Return the name of the segment that holds `count` events from number `start` on."""
+    return f"{start:012d}-{start + count - 1:012d}.segment"
+
+
+def read_segment(storage: LogStorage, name: str, start: int, count: int) -> list[Event]:
+    """Return the events of a segment.
+
+    Raises:
+        NotFoundError: There is no such segment.
+        IntegrityError: It is damaged, or does not hold these events.
+    """
+    from mlver.history.event import decode_event
+
+    lines = _decompress(storage.read(name), name).splitlines(keepends=True)
+    if len(lines) != 2 * count:
+        raise IntegrityError(f"Segment {name} does not hold {count} events.")
+    return [decode_event(b"".join(lines[2 * i : 2 * i + 2]), start + i, name) for i in range(count)]
+
+
+def _checked_part(name: str, parts: list[LogPart]) -> str:
+    """Return a part's name if it is one and new: a log must not lead back into itself."""
+    if not _PART.fullmatch(name) or name in {part.name for part in parts}:
+        raise IntegrityError(f"A log is said to go on in {name!r}, which cannot be.")
+    return name
 
 
 def _is_event(name: str) -> bool:

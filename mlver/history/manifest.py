@@ -258,7 +258,9 @@ def read_manifest(storage: Storage, identity: ManifestId) -> Manifest:
             raise IntegrityError(f"Manifest {identity} declares {declared} bytes.")
         raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=declared, allow_extra_data=False)
     except NotFoundError as error:
-        raise IntegrityError(f"Manifest {identity} is missing.") from error
+        raise IntegrityError(
+            f"Manifest {identity} is missing.", "Where the version is at a remote, mlver pull gets it."
+        ) from error
     except zstandard.ZstdError as error:
         raise IntegrityError(f"Manifest {identity} is damaged: {error}.") from error
     return decode_manifest(raw, identity)

@@ -6,7 +6,7 @@ SCHEMA = """
 CREATE TABLE artifacts (
     key INTEGER PRIMARY KEY, name TEXT UNIQUE, folder TEXT UNIQUE, type TEXT,
     head INTEGER NOT NULL DEFAULT -1, latest INTEGER, version_count INTEGER NOT NULL DEFAULT 0,
-    next_version INTEGER NOT NULL DEFAULT 0);
+    next_version INTEGER NOT NULL DEFAULT 0, part TEXT NOT NULL DEFAULT '');
 INSERT INTO artifacts (key) VALUES (0);
 CREATE TABLE former_names (name TEXT PRIMARY KEY, artifact INTEGER NOT NULL);
 CREATE TABLE versions (

@@ -40,13 +40,12 @@ def commit(
         The event, durable and folded; None when `decide` finds nothing to do.
     """
     index = repository.index
-    log = index.log(artifact)
     identity = repository.config.identity
     while True:
         index.refresh(artifact)
         # Before `decide` looks: other processes fold into the same index, and what is decided on a newer state than
         # this number stands for cannot be created under it, while an older state than the number's would be a lie.
-        number = index.head(artifact.key if artifact else 0) + 1
+        log, number = index.tail(artifact)
         actions = tuple(decide())
         if not actions:
             return None

@@ -19,7 +19,8 @@ from mlver.ops.opening import OpenRepository
 from mlver.ops.progress import Progress
 from mlver.ops.scan import Scan, Source
 
-_Described = tuple[FileEntry, tuple[TensorEntry, ...]]
+Described = tuple[FileEntry, tuple[TensorEntry, ...]]
+"""A file of a manifest and its tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def store_content(
     if not rehash and (known := _known_tree(repository, fingerprint)):
         return known
     sources = link(found.sources)
-    untouched = {} if rehash else _untouched(repository, sources)
+    untouched = {} if rehash else find_untouched(repository, sources)
     touched = [source for source in sources if source.path not in untouched]
     with ChunkWriter(repository.storage, repository.chunk_index, level) as writer:
         progress.start(sum(source.stamp.size_bytes for source in touched), "Adding")
@@ -133,11 +134,11 @@ def _known_tree(repository: OpenRepository, fingerprint: bytes) -> StoredContent
     return StoredContent(known.id, known.logical_bytes, known.file_count, known.tensor_count, known.weights)
 
 
-def _untouched(repository: OpenRepository, sources: Sequence[Source]) -> dict[str, _Described]:
-    """Return the description of each file that was read before, is as it was, and is stored."""
+def find_untouched(repository: OpenRepository, sources: Sequence[Source]) -> dict[str, Described]:
+    """Return the description of each file that was read before, is as it was, and is stored, by path."""
     seen = repository.stat_cache.files(source.location for source in sources)
-    manifests: dict[ManifestId, dict[str, _Described]] = {}
-    found: dict[str, _Described] = {}
+    manifests: dict[ManifestId, dict[str, Described]] = {}
+    found: dict[str, Described] = {}
     for source in sources:
         if source.location not in seen or source.others is not None:
             continue  # what the others say of it may have changed, though it did not
@@ -157,7 +158,7 @@ def _untouched(repository: OpenRepository, sources: Sequence[Source]) -> dict[st
     }
 
 
-def _describe_all(repository: OpenRepository, identity: ManifestId) -> dict[str, _Described]:
+def _describe_all(repository: OpenRepository, identity: ManifestId) -> dict[str, Described]:
     """Return the files of a manifest with their tensors, by path; none if it cannot be read."""
     try:
         manifest = read_manifest(repository.storage, identity)

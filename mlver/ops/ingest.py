@@ -11,12 +11,12 @@ import os
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Protocol
 
-from mlver.chunks import ChunkWriter, Piece, PreparedChunk
+from mlver.chunks import Piece, PreparedChunk
 from mlver.errors import ConflictError
-from mlver.formats import TENSOR_CHUNK_BYTES, ChunkSpan, Layout, Region, cut_bytes, cut_tensor, plan
+from mlver.formats import TENSOR_CHUNK_BYTES, ByteSource, ChunkSpan, Layout, Region, cut_bytes, cut_tensor, plan
 from mlver.history.manifest import ChunkRef
-from mlver.ops.bases import BaseFinder
 from mlver.ops.entries import IngestedFile, describe
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress
@@ -32,6 +32,7 @@ from mlver.ops.source_file import (
     start_reading,
     unreadable,
 )
+from mlver.ops.twins import Twin
 
 _SMALL_FILE_BYTES = 256 << 10
 _BATCH_BYTES = 1 << 20
@@ -50,9 +51,24 @@ _Done = Callable[[list[PreparedChunk]], None]
 _Task = tuple[_Work, _Done]
 
 
-def ingest(
-    writer: ChunkWriter, sources: Sequence[Source], bases: BaseFinder, progress: Progress
-) -> dict[str, IngestedFile]:
+class Writer(Protocol):
+    """Takes chunks: `prepare` in any thread, `append` in order in one. A `ChunkWriter` stores them."""
+
+    def prepare(self, pieces: Sequence[Piece]) -> list[PreparedChunk]:
+        """Identify chunks, and encode those that are new."""
+
+    def append(self, chunk: PreparedChunk) -> None:
+        """Take one."""
+
+
+class Bases(Protocol):
+    """Finds what tensors may resemble, in any thread. A `BaseFinder` looks among stored versions."""
+
+    def twins(self, path: str, layout: Layout, source: ByteSource) -> Sequence[Twin | None]:
+        """Return the twin of each tensor of a file; none at all if nothing was looked for."""
+
+
+def ingest(writer: Writer, sources: Sequence[Source], bases: Bases, progress: Progress) -> dict[str, IngestedFile]:
     """Put files into the store, their tensors against what they resemble; return what is known of each, by path.
 
     Raises:
@@ -73,7 +89,7 @@ def ingest(
 
 
 class _Pipeline:
-    def __init__(self, writer: ChunkWriter, bases: BaseFinder, progress: Progress) -> None:
+    def __init__(self, writer: Writer, bases: Bases, progress: Progress) -> None:
         self.found: dict[str, IngestedFile] = {}
         self.changed: list[Source] = []
         self._writer = writer

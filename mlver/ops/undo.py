@@ -13,6 +13,7 @@ from mlver.errors import ConflictError, MlverError, NotFoundError
 from mlver.history.event import (
     Action,
     AddVersion,
+    ContinueLog,
     CreateArtifact,
     Event,
     MoveAlias,
@@ -202,7 +203,7 @@ def _named(number: int | None) -> str:
     return "nowhere" if number is None else f"v{number}"
 
 
-def describe(action: Action) -> str:  # noqa: PLR0911
+def describe(action: Action) -> str:  # noqa: C901, PLR0911
     """Return one action as a short phrase, such as `alias best: v3 → v4`."""
     match action:
         case AddVersion():
@@ -222,5 +223,7 @@ def describe(action: Action) -> str:  # noqa: PLR0911
             return f"rename {action.artifact} → {action.to}"
         case SetType():
             return f"type of {action.artifact}: {action.was} → {action.to}"
+        case ContinueLog():
+            return f"go on in {action.part} from event {action.start}"
         case CreateArtifact():
             return f"create {action.artifact} ({action.type})"

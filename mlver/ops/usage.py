@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from mlver.history.manifest import read_manifest
+from mlver.history.manifest import manifest_name, read_manifest
 from mlver.history.records import ArtifactRecord, VersionRecord
-from mlver.ids import ChunkId
+from mlver.ids import ChunkId, ManifestId
 from mlver.ops.opening import OpenRepository
+from mlver.ops.remotes.elsewhere import published
 
 _MANY = -1
 
@@ -74,14 +75,15 @@ def usage(repository: OpenRepository, name: str | None = None) -> UsageResult:
     artifacts = repository.index.artifacts()
     sizes = repository.chunk_index.frame_sizes()
     owners = _Owners()
+    elsewhere = published(repository)
     for artifact in artifacts:
         for version in repository.index.versions(artifact):
-            owners.add(artifact.key, version.number, _chunks(repository, version))
+            owners.add(artifact.key, version.number, _chunks(repository, version, elsewhere))
     chosen = [artifact for artifact in artifacts if asked in (None, artifact.key)]
     total_stored = sum(sizes.get(chunk, 0) for chunk in owners.by_chunk)
     logical = sum(v.logical_bytes for artifact in artifacts for v in repository.index.versions(artifact))
     return UsageResult(
-        artifacts=tuple(_artifact_usage(repository, artifact, owners, sizes) for artifact in chosen),
+        artifacts=tuple(_artifact_usage(repository, artifact, owners, sizes, elsewhere) for artifact in chosen),
         total=Usage(logical, total_stored, total_stored),
         pack_bytes=sum(repository.chunk_index.packs().values()),
         unused_bytes=sum(sizes.values()) - total_stored,
@@ -104,12 +106,16 @@ class _Owners:
 
 
 def _artifact_usage(
-    repository: OpenRepository, artifact: ArtifactRecord, owners: _Owners, sizes: Mapping[ChunkId, int]
+    repository: OpenRepository,
+    artifact: ArtifactRecord,
+    owners: _Owners,
+    sizes: Mapping[ChunkId, int],
+    elsewhere: Container[ManifestId],
 ) -> ArtifactUsage:
     versions = []
     every: set[ChunkId] = set()
     for version in repository.index.versions(artifact):
-        chunks = _chunks(repository, version)
+        chunks = _chunks(repository, version, elsewhere)
         every |= chunks
         own = {chunk for chunk in chunks if owners.by_chunk[chunk] == (artifact.key, version.number)}
         versions.append((version, Usage(version.logical_bytes, _sum(sizes, chunks), _sum(sizes, own))))
@@ -122,6 +128,9 @@ def _sum(sizes: Mapping[ChunkId, int], chunks: Iterable[ChunkId]) -> int:
     return sum(sizes.get(chunk, 0) for chunk in chunks)
 
 
-def _chunks(repository: OpenRepository, version: VersionRecord) -> set[ChunkId]:
+def _chunks(repository: OpenRepository, version: VersionRecord, elsewhere: Container[ManifestId]) -> set[ChunkId]:
+    """Return the chunks of a version; none of one that is at a remote only."""
+    if version.id in elsewhere and not repository.storage.exists(manifest_name(version.id)):
+        return set()
     manifest = read_manifest(repository.storage, version.id)
     return {chunk.id for file in manifest.files for chunk in file.chunks}

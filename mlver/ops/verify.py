@@ -11,12 +11,13 @@ from mlver.errors import IntegrityError, MlverError
 from mlver.history.event import CreateArtifact
 from mlver.history.index import NAMES_FOLDER
 from mlver.history.log import EventLog
-from mlver.history.manifest import FileEntry, Manifest, read_manifest
+from mlver.history.manifest import FileEntry, Manifest, manifest_name, read_manifest
 from mlver.history.records import VersionRecord
 from mlver.ids import ChunkId, ManifestId
 from mlver.ops.opening import OpenRepository
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress, Silent
+from mlver.ops.remotes.elsewhere import published
 from mlver.store.pack import PACKS_FOLDER, pack_id_of, pack_name, read_pack_index
 
 _BATCH_CHUNKS = 16
@@ -92,16 +93,55 @@ def verify(repository: OpenRepository, revision: str | None = None, progress: Pr
         damaged += _check_packs(repository)
     versions = _versions(repository, revision)
     wanted: dict[ChunkId, int] = {}
+    elsewhere = _Elsewhere(repository)
     for sharing, manifest in _manifests(repository, versions):
+        if elsewhere.has(sharing[0].id, manifest):
+            continue
         if isinstance(manifest, IntegrityError):
             hurts = tuple(Hurt(version.name, None, ()) for version in sharing)
             damaged.append(Damage("manifest", sharing[0].id, manifest.message, hurts))
             continue
-        wanted.update((chunk.id, chunk.size_bytes) for file in manifest.files for chunk in file.chunks)
+        sizes = {chunk.id: chunk.size_bytes for file in manifest.files for chunk in file.chunks}
+        wanted.update(elsewhere.leave_out(sharing[0].id, sizes))
+    elsewhere.tell()
     reasons = _check_chunks(repository, wanted, progress or Silent())
     hurts_by_chunk = _hurts(repository, versions, reasons.keys()) if reasons else {}
     damaged += [Damage("chunk", chunk.hex(), reason, tuple(hurts_by_chunk[chunk])) for chunk, reason in reasons.items()]
-    return VerifyResult(len(versions), len(wanted), sum(wanted.values()), tuple(damaged))
+    return VerifyResult(len(versions) - elsewhere.absent_versions, len(wanted), sum(wanted.values()), tuple(damaged))
+
+
+class _Elsewhere:
+    """What is not here because it is at a remote: it was fetched, or pulled in part."""
+
+    def __init__(self, repository: OpenRepository) -> None:
+        self._repository = repository
+        self._published = published(repository)
+        self.absent_versions = 0
+        self._partial_versions = 0
+
+    def has(self, identity: ManifestId, manifest: Manifest | IntegrityError) -> bool:
+        """Tell whether a manifest is absent here, and at a remote."""
+        if isinstance(manifest, Manifest) or identity not in self._published:
+            return False
+        is_absent = not self._repository.storage.exists(manifest_name(identity))
+        self.absent_versions += is_absent
+        return is_absent
+
+    def leave_out(self, identity: ManifestId, sizes: Mapping[ChunkId, int]) -> Mapping[ChunkId, int]:
+        """Return the chunks of a version but for those that are absent here, and at a remote."""
+        if identity not in self._published:
+            return sizes
+        here = self._repository.chunk_index.find_many(sizes)
+        self._partial_versions += len(here) < len(sizes)
+        return {chunk: size_bytes for chunk, size_bytes in sizes.items() if chunk in here}
+
+    def tell(self) -> None:
+        """Say how much was not looked at."""
+        for number, what in ((self.absent_versions, "not"), (self._partial_versions, "not wholly")):
+            if number:
+                self._repository.notices.append(
+                    f"{number} of the versions are {what} here but at a remote, and were not checked as far."
+                )
 
 
 def _check_logs(repository: OpenRepository) -> list[Damage]:

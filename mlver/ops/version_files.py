@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlver.chunks import ChunkReader
 from mlver.digests import Buffer
 from mlver.errors import IntegrityError, MlverError, NotFoundError
 from mlver.history.manifest import FileEntry, Manifest, TensorEntry, read_manifest
+from mlver.ids import ChunkId
 from mlver.ops.opening import OpenRepository
 
 if TYPE_CHECKING:
@@ -59,15 +60,22 @@ def read_range(reader: ChunkReader, entry: FileEntry, start: int, end: int) -> b
     return b"".join(pieces)
 
 
+class SingleChunks(Protocol):
+    """Where chunks can be read one by one, such as a `ChunkReader`."""
+
+    def read(self, chunk: ChunkId, size_bytes: int) -> Buffer:
+        """Return the raw bytes of a chunk."""
+
+
 class VersionFile(io.RawIOBase):
     """A file of a version, to be read like any binary file opened for reading.
 
     Args:
-        reader: Of the repository.
+        reader: Of the repository, or of a folder.
         entry: Which file.
     """
 
-    def __init__(self, reader: ChunkReader, entry: FileEntry) -> None:
+    def __init__(self, reader: SingleChunks, entry: FileEntry) -> None:
         super().__init__()
         self._reader = reader
         self._entry = entry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from mlver.errors import IntegrityError, NotFoundError
-from mlver.store.storage import Buffer, check_name
+from mlver.store.storage import Buffer, Storage, check_name
 
 
 class MemoryStorage:
@@ -80,9 +80,9 @@ class MemoryStorage:
 
 
 class MemoryStagedBlob:
-    """A `StagedBlob` of a `MemoryStorage`."""
+    """A `StagedBlob` that is kept in memory until it is put."""
 
-    def __init__(self, storage: MemoryStorage) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._written: bytearray | None = bytearray()
         self._size_bytes = 0

@@ -316,3 +316,59 @@ def test_numpy_is_not_imported_for_names(ada: Person) -> None:
     modules = set(done.stderr.split())
     assert "mlver.ops.diff.diff" in modules
     assert not {"numpy", "rich", "yaml"} & modules
+
+
+def test_tables_on_the_screen(ada: Person) -> None:
+    place = ada.here / "set"
+    place.mkdir()
+    (place / "test.csv").write_text("id,label,pred\n1,a,a\n2,b,a\n3,a,b\n4,b,b\n")
+    (place / "data.jsonl").write_text('{"uid": "a", "n": 1}\n{"uid": "b", "n": 2}\n')
+    ada.run("add", "set", "--name", "set", "--type", "dataset")
+    (place / "test.csv").write_text("id,label,pred\n1,a,b\n2,b,b\n3,a,a\n4,b,b\n5,a,a\n")
+    (place / "data.jsonl").write_text('{"uid": "a", "n": 1}\n{"uid": "b", "n": 5}\n{"uid": "c", "n": 3}\n')
+    ada.run("add", "set", "--name", "set")
+    lines = ada.run("diff", "set:v0", "set:v1").out.splitlines()
+    assert lines[1] == "rows of data.jsonl: 1 changed, 1 added; accuracy of test.csv 0.5 → 0.8 (2 fixed, 1 broken)."
+    assert lines[3:23] == [
+        "data.jsonl  2 → 3 rows, matched by uid",
+        "  rows     1 changed, 1 added; n in 1",
+        "  ~ b  n 2 → 5",
+        "  + c",
+        "",
+        "test.csv  4 → 5 rows, matched by id",
+        "  accuracy 0.5 (2 of 4) → 0.8 (4 of 5)  ↑ +0.3  pred against label",
+        "  fixed    2",
+        "    2  a → b, right is b",
+        "    3  b → a, right is a",
+        "  broken   1",
+        "    1  a → b, right is a",
+        "  rows     3 changed, 1 added; pred in 3",
+        "  ~ 1  pred a → b",
+        "  ~ 2  pred a → b",
+        "  ~ 3  pred b → a",
+        "  + 5",
+        "",
+        "Files  2 modified",
+        "  modified  data.jsonl  42 B → 63 B",
+    ]
+    shown = ada.run("diff", "set:v0", "set:v1", "--markdown").out
+    assert "- accuracy 0.5 (2 of 4) → 0.8 (4 of 5), **+0.3**" in shown
+    assert "| fixed | `2` | `a → b, right is b` |" in shown
+    assert "| added | `5` |  |" in shown
+    table = ada.json("diff", "set:v0", "set:v1")["contents"][1]["table"]
+    assert (table["key"], table["predictions"]["fixed_count"], table["added"]) == (["id"], 2, [["5"]])
+    assert "matched by label" in ada.run("diff", "set:v0", "set:v1", "--key", "label").out
+    assert "5 rows repeat the key of an earlier one" in ada.run("diff", "set:v0", "set:v1", "--key", "label").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--names-only", "--key", "id"], 2, "--names-only reads nothing"),
+        (["--names-only", "--label", ""], 2, "--names-only reads nothing"),
+    ],
+)
+def test_tables_cannot_be_compared_by_names(ada: Person, words: list[str], code: int, message: str) -> None:
+    found, lines = ada.fails("diff", "v0", "v1", *words)
+    assert found == code
+    assert message in lines[0]

@@ -18,12 +18,13 @@ from tests.support.weight_files import Instance, Name, Storage, Tensor, TorchFil
 Schema = dict[str, str]
 """Type by field."""
 
-FREE = {"metadata", "metrics", "provenance", "aliases"}
+FREE = {"options", "metadata", "metrics", "provenance", "aliases"}
 """Objects whose keys are the user's, where their type is `object`."""
 
-TYPES = {
+TYPES: dict[str, Any] = {
     "text": str,
     "integer": int,
+    "number": int | float,
     "boolean": bool,
     "null": type(None),
     "object": dict,
@@ -52,6 +53,8 @@ def _fields(rows: list[tuple[str, str]], sections: Mapping[str, list[tuple[str, 
 
 
 SECTIONS = read_sections((PROJECT / "docs" / "json.md").read_text("utf-8"))
+VALUES = {field for schema in SECTIONS.values() for field, kind in schema.items() if kind == "value" and "." in field}
+"""Fields of documents that hold any JSON value."""
 
 
 def observed(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -60,7 +63,7 @@ def observed(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         for name, inner in value.items():
             field = f"{path}.{name}" if path else name
             yield field, inner
-            if name not in FREE or isinstance(inner, list):
+            if field not in VALUES and (name not in FREE or isinstance(inner, list)):
                 yield from observed(inner, field)
     elif isinstance(value, list):
         for item in value:
@@ -71,7 +74,7 @@ def is_of(value: Any, kind: str) -> bool:
     """Tell whether a value is of a documented type such as `text or null` or `array of text`."""
     if kind.startswith("array of "):
         return isinstance(value, list) and all(is_of(item, kind.removeprefix("array of ")) for item in value)
-    return any(
+    return kind == "value" or any(
         isinstance(value, TYPES[each]) and (each == "boolean") == isinstance(value, bool) for each in kind.split(" or ")
     )
 
@@ -84,6 +87,8 @@ def check(section: str, document: Any) -> set[str]:
         assert field in schema, f"{section}: {field} is not documented"
         assert is_of(value, schema[field]), f"{section}: {field} is {value!r}, not {schema[field]}"
         seen.add(field)
+        if field in VALUES:
+            continue
         for inner in [value] if isinstance(value, dict) else value if isinstance(value, list) else []:
             if isinstance(inner, dict) and not (field.rpartition(".")[2] in FREE and isinstance(value, dict)):
                 prefix = f"{field}." if isinstance(value, dict) else f"{field}[]."
@@ -144,15 +149,51 @@ def _tell_story(home: Path, run: Any) -> None:
     run("mlver add", "add", "model")
     run("mlver add", "add", "model/notes.txt", "--name", "other", "--type", "text")
     _look(run)
+    _compare(home, run)
     _change(home, run)
+    _share(home, run)
     run("mlver gc", "gc", "--repack")
     _damage(home, run)
+
+
+def _compare(home: Path, run: Any) -> None:
+    folder = home / "other"
+    folder.mkdir()
+    for number, dtype in enumerate(("F32", "F16")):
+        width = 4 >> number
+        header = {
+            "a": entry(dtype, (2, 3), 0, 6 * width),
+            f"moved{number}": entry("F32", (2,), 6 * width, 6 * width + 8),
+            f"only{number}": entry("U8", (3,), 6 * width + 8, 6 * width + 11),
+            "same": entry("U8", (0,), 6 * width + 11, 6 * width + 11),
+            "shaped": entry("U8", (2,) * (number + 1) + (2 - number,), 6 * width + 11, 6 * width + 15),
+        }
+        (folder / "m.safetensors").write_bytes(
+            safetensors_file(header, bytes(6 * width) + b"12345678" + bytes([number] * 7))
+        )
+        (folder / "c.json").write_text(json.dumps({"a": number, "b": {"c": [number]}}))
+        (folder / "t.txt").write_text(f"line {number}\n")
+        (folder / "0.bin").unlink(missing_ok=True)
+        (folder / f"{number}.bin").write_bytes(b"the same bytes")
+        (folder / f"{number}.txt").write_text(str(number))
+        rows = f"1,cat,{'cow' if number else 'cat'},7\n2,cow,{'cow' if number else 'cat'},7\n{3 + number},ant,ant,7\n"
+        (folder / "rows.csv").write_text(f"id,label,pred,c{number}\n{rows}")
+        (folder / "broken.csv").write_text(f"a,b\n{number}\n")
+        said = ("--metric", f"x={number}", "--meta", f"k={number}")
+        run("mlver add", "add", "other", "--name", "o", "--type", "t", *said)
+    run("mlver diff", "diff", "o:v0", "o:v1", "--rank")
+    run("mlver diff", "diff", "o:v0", "o:v1", "--names-only")
+    run("mlver compare", "compare", "o:v0", "o:v1", "m:v0")
+    run("mlver diff", "diff", "m:v0", "./other")
+    run("mlver diff", "diff", "o:v0", "o:v1", "--expect-frozen", "a", "--fail-if", "x > 0", code=1)
 
 
 def _look(run: Any) -> None:
     run("mlver log", "log", "m")
     run("mlver log", "log", "m", "-n", "1", "--removed")
     run("mlver log --all", "log", "--all")
+    run("mlver log --metrics", "log", "m", "--metrics")
+    run("mlver log --metrics --all", "log", "--metrics", "--all")
     run("mlver show", "show", "m")
     run("mlver show", "show", "other")
     run("mlver ls", "ls")
@@ -188,6 +229,29 @@ def _change(home: Path, run: Any) -> None:
     run("mlver ls", "ls")
 
 
+def _share(home: Path, run: Any) -> None:
+    run("mlver remote action", "remote", "add", "origin", "shared", "--region", "nowhere")
+    run("mlver remote", "remote")
+    run("mlver push", "push", "--dry-run")
+    run("mlver push", "push")
+    run("mlver remote action", "remote", "show", "origin")
+    run("mlver clone", "clone", "shared", "copy")
+    for place, words in ((home / "copy", "one\n"), (home, "two\n")):
+        (home / "words.txt").write_text(words)
+        said = ("--name", "words", "--type", "text", "--alias", "best")
+        assert run_mlver("add", "-C", str(place), str(home / "words.txt"), *said, folder=home).code == 0
+    run("mlver push", "push")
+    run("error", "push", "-C", "copy", code=14)
+    run("mlver fetch", "fetch", "-C", "copy", "--dry-run")
+    assert run("mlver fetch", "fetch", "-C", "copy")["artifacts"][0]["renumbered"]
+    assert run_mlver("add", "-C", "copy", str(home / "model"), "--name", "new", "--type", "t", folder=home).code == 0
+    assert run_mlver("push", "-C", "copy", folder=home).code == 0
+    (home / "words.txt").write_text("three\n")
+    assert run_mlver("add", "words.txt", "--name", "words", folder=home).code == 0
+    assert run("mlver push", "push")["artifacts"][0]["renumbered"]
+    run("mlver remote action", "remote", "remove", "origin")
+
+
 def _damage(home: Path, run: Any) -> None:
     for pack in (home / ".mlver" / "packs").iterdir():
         pack.chmod(0o644)
@@ -202,7 +266,7 @@ def test_every_documented_field_is_printed(shown: dict[str, set[str]]) -> None:
 
 
 def test_every_section_is_tried(shown: dict[str, set[str]]) -> None:
-    assert SECTIONS.keys() - {"version", "artifact", "event", "bytes"} == shown.keys()
+    assert SECTIONS.keys() - {"version", "artifact", "event", "bytes", "change", "remote"} == shown.keys()
 
 
 def test_every_command_has_a_section() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from mlver import Repository
 from tests.golden import make_differences, reader
-from tests.golden.make_differences import FOLDER, STORED_AS
+from tests.golden.make_differences import FOLDER
+from tests.golden.make_layout_1 import STORED_AS
 
 EXPECTED: dict[str, str] = json.loads((FOLDER / "expected.json").read_text("utf-8"))
 FILE = "model.safetensors"

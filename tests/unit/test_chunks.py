@@ -231,9 +231,7 @@ def test_chunks_rest_on_bases_of_other_packs(storage: MemoryStorage, index: Chun
     assert (found.root.chunk, bytes(found.root.raw), found.root.depth) == (chunk_id(one), one, 0)
 
 
-def test_copies_that_rest_on_each_other_do_not_hide_a_whole_one(
-    storage: MemoryStorage, index: ChunkIndex
-) -> None:
+def test_copies_that_rest_on_each_other_do_not_hide_a_whole_one(storage: MemoryStorage, index: ChunkIndex) -> None:
     one, two, three = similar(3)
     store_against(storage, one, two)
     store_against(storage, two, three)

@@ -13,6 +13,7 @@ from mlver.cli.diff_document import diff_document
 from mlver.cli.diff_screen import show_diff, show_stat
 from mlver.cli.diff_tensors import TensorView
 from mlver.cli.output import Output
+from mlver.differences.rows.change import Wanted
 from mlver.errors import MlverError, UsageError
 from mlver.expressions import Expression
 from mlver.ops.diff.diff import diff
@@ -26,12 +27,15 @@ EXAMPLES = (
     Example("mlver diff resnet:best resnet_pruned:production", "between versions of two artifacts"),
     Example("mlver diff best ./model", "between a version and a folder"),
     Example("mlver diff v4..v6 --tensor 'encoder.*' --all", "every changed tensor of a module"),
+    Example("mlver diff preds:v1 preds:v2 --key id", "who fixed what: predictions row by row"),
     Example(
         "mlver diff production best --expect-frozen 'encoder.*' --fail-if 'val_acc < -0.01'", "a gate in a pipeline"
     ),
 )
 
 _SHOWN_FAILURES = 10
+_ROWS, _EVERY_ROW = 20, 1000
+"""Rows that are kept as examples, without and with --all."""
 
 _First = Annotated[
     str, typer.Argument(metavar="REF", help="A version, a range such as v4..v6, or a path.", show_default=False)
@@ -53,6 +57,15 @@ _Tensor = Annotated[
 ]
 _Sort = Annotated[str, typer.Option("--sort", metavar="KEY", help="change, max, cosine, elements, size or name first.")]
 _Rank = Annotated[bool, typer.Option("--rank", help="Find in how many directions each matrix changed: few for a LoRA.")]
+_Key = Annotated[
+    list[str], typer.Option("--key", metavar="COLUMN", help="Match the rows of tables by this column, or several.")
+]
+_Label = Annotated[
+    str | None, typer.Option("--label", metavar="COLUMN", help="The column of tables that says what is right.")
+]
+_Prediction = Annotated[
+    str | None, typer.Option("--prediction", metavar="COLUMN", help="The column of tables that was predicted.")
+]
 _ExitCode = Annotated[
     bool, typer.Option("--exit-code", help="Exit with 1 if something differs, with 2 or more on errors.")
 ]
@@ -86,6 +99,9 @@ def command(
     tensors: _Tensor = [],  # noqa: B006 - typer makes the list anew
     sort: _Sort = "change",
     rank: _Rank = False,
+    key: _Key = [],  # noqa: B006
+    label: _Label = None,
+    prediction: _Prediction = None,
     exit_code: _ExitCode = False,
     frozen: _Frozen = [],  # noqa: B006
     fail_if: _FailIf = [],  # noqa: B006
@@ -93,10 +109,15 @@ def command(
     """Show what changed between two versions, or a version and a folder.
 
     Tensors are found by name in any file format. Their change is ‖Δ‖ / ‖before‖; modules with the largest come first.
-    Changes that were measured once are remembered. --fail-if knows relative_change, max_abs, cosine, changed_fraction,
-    new_nan, new_inf, name and dtype of each changed tensor, and every metric by its name: after minus before.
+    Changes that were measured once are remembered. Tables (.csv, .tsv, .jsonl, .parquet) are compared by rows; key,
+    labels and predictions are found by their names where those are plain. --fail-if knows relative_change, max_abs,
+    cosine, changed_fraction, new_nan, new_inf, name and dtype of each changed tensor, and every metric by its name:
+    after minus before.
     """
     view = TensorView(depth, every, _checked(sort))
+    if names_only and (key or label is not None or prediction is not None):
+        raise UsageError("--key, --label and --prediction need tables to be read; --names-only reads nothing.")
+    rows = Wanted(tuple(key), label, prediction, _EVERY_ROW if every else _ROWS)
     limits = [Expression(text) for text in fail_if]
     try:
         with call.repository() as repository, call.progress() as progress:
@@ -107,6 +128,7 @@ def command(
                 tensor_globs=tensors,
                 names_only=names_only,
                 with_ranks=rank,
+                rows=rows,
                 progress=progress,
             )
         failures = check_frozen(result, frozen) + check_limits(result, limits)

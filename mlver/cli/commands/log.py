@@ -20,6 +20,7 @@ from mlver.ops.log import LogResult, log, log_all
 EXAMPLES = (
     Example("mlver log", "versions of the current artifact"),
     Example("mlver log resnet50_attn -n 5", "the five newest of another"),
+    Example("mlver log --metrics", "how each metric went"),
     Example("mlver log --all --oneline", "a line for each version of every artifact"),
 )
 
@@ -34,6 +35,7 @@ _Limit = Annotated[
 ]
 _OneLine = Annotated[bool, typer.Option("--oneline", help="A short line for each version.")]
 _All = Annotated[bool, typer.Option("--all", help="All artifacts.")]
+_Metrics = Annotated[bool, typer.Option("--metrics", help="How each metric went over the versions.")]
 _Removed = Annotated[bool, typer.Option("--removed", help="Removed versions too.")]
 
 
@@ -43,18 +45,26 @@ def command(
     limit: _Limit = None,
     oneline: _OneLine = False,
     every: _All = False,
+    metrics: _Metrics = False,
     removed: _Removed = False,
 ) -> None:
     """List the versions of an artifact, newest first."""
+    if metrics and oneline:
+        raise typer.BadParameter("--metrics and --oneline exclude each other.")
     if every and revision is not None:
         raise typer.BadParameter("--all and REF exclude each other.")
     if limit is None:
-        limit = SHOWN if call.out.is_human else 0
+        limit = SHOWN if call.out.is_human and not metrics else 0
     with call.repository() as repository:
         if every:
             results = log_all(repository, limit or None, removed=removed)
         else:
             results = [log(repository, revision, limit or None, removed=removed)]
+    if metrics:
+        from mlver.cli.log_trends import show_trends
+
+        show_trends(call.out, results, every=every)
+        return
     call.out.result(
         results,
         document=_document_all if every else lambda found: log_document(found[0]),

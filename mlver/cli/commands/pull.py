@@ -13,6 +13,8 @@ from mlver.cli.options import Revision, path_of
 from mlver.cli.output import Output
 from mlver.cli.style import Styled
 from mlver.cli.text import count, size
+from mlver.ops.opening import OpenRepository
+from mlver.ops.progress import Progress
 from mlver.ops.pull import PullPlan, PullResult, plan_pull, pull
 
 EXAMPLES = (
@@ -41,18 +43,47 @@ def command(
     """Write the files of a version into a folder.
 
     An absent or empty folder appears whole or not at all, but for the one you are in. In any other, files that differ
-    are named and left alone unless --force is given; files that the version does not have are never touched.
+    are named and left alone unless --force is given; files that the version does not have are never touched. What is
+    missing here comes from a remote.
     """
     with call.repository() as repository, call.progress() as progress:
+        elsewhere = _Elsewhere(call, repository, revision)
         plan = plan_pull(repository, revision, target, path)
         if dry_run:
+            elsewhere.obtain(plan, progress, dry_run=True)
             call.out.result(plan, document=_plan_document, brief=lambda p: str(p.target), human=_plan)
             return
         if plan.overwrite:
             for entry in plan.overwrite:
                 call.out.note(f"{'overwriting' if force else 'would overwrite'} {plan.target / entry.path}")
+        if force or not plan.overwrite:
+            elsewhere.obtain(plan, progress)
         result = pull(repository, plan, force, progress)
     call.out.result(result, document=_document, brief=lambda done: done.target, human=_human)
+
+
+class _Elsewhere:
+    """What is missing here and comes from a remote; costs nothing in a repository that has none."""
+
+    def __init__(self, call: Call, repository: OpenRepository, revision: str) -> None:
+        self._call = call
+        self._repository = repository
+        self._has_remotes = bool(repository.config.remotes)
+        if self._has_remotes:
+            from mlver.ops.remotes.receiving import obtain_manifest
+
+            obtain_manifest(repository, repository.resolve(revision).version.id)
+
+    def obtain(self, plan: PullPlan, progress: Progress, *, dry_run: bool = False) -> None:
+        """Get the chunks that a plan needs, or only say how much that is."""
+        if not self._has_remotes:
+            return
+        from mlver.ops.remotes.receiving import obtain_files
+
+        received = obtain_files(self._repository, plan, progress, dry_run=dry_run)
+        if received.remote is not None:
+            verb = "would fetch" if dry_run else "fetched"
+            self._call.out.note(f"{verb} {size(received.received_bytes)} from {received.remote}")
 
 
 def _plan_document(plan: PullPlan) -> dict[str, Any]:

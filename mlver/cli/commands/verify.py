@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,16 +18,25 @@ from mlver.ops.verify import VerifyResult, verify
 EXAMPLES = (
     Example("mlver verify", "read and hash everything that any version uses"),
     Example("mlver verify best", "one version"),
+    Example("mlver verify --remote", "read all that the remote has"),
 )
 
+_Remote = Annotated[bool, typer.Option("--remote", help="Read a remote; REF is its name then; default: origin.")]
 
-def command(call: Call, revision: OptionalRevision = None) -> None:
+
+def command(call: Call, revision: OptionalRevision = None, remote: _Remote = False) -> None:
     """Read everything again and check it against its digests.
 
     Each damaged chunk is reported with the versions, files and tensors it hurts; the exit code is 12 then.
+    What is damaged at a remote is mended by the next push from where it is sound.
     """
     with call.repository() as repository, call.progress() as progress:
-        result = verify(repository, revision, progress)
+        if remote:
+            from mlver.ops.remotes.check import verify_remote
+
+            result = verify_remote(repository, revision, progress)
+        else:
+            result = verify(repository, revision, progress)
     call.out.result(result, document=_document, brief=lambda found: "ok" if found.ok else "damaged", human=_human)
     if not result.ok:
         raise typer.Exit(IntegrityError.exit_code)

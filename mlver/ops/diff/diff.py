@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from mlver.differences.rows.change import Wanted
 from mlver.differences.values import ValueChange, compare_values
 from mlver.ops.diff.files import compare_files
 from mlver.ops.diff.metrics import compare_metrics
@@ -25,6 +26,7 @@ def diff(
     tensor_globs: Sequence[str] = (),
     names_only: bool = False,
     with_ranks: bool = False,
+    rows: Wanted | None = None,
     progress: Progress | None = None,
 ) -> DiffResult:
     """Compare two versions, or a version and a folder on disk.
@@ -36,10 +38,11 @@ def diff(
         tensor_globs: Compare only tensors whose names match one of these; none means all.
         names_only: Compare digests only: of stored versions, nothing but the manifests is read.
         with_ranks: Find in how many directions each matrix changed.
+        rows: How tables are to be compared; None guesses everything.
         progress: Told of the bytes read.
 
     Raises:
-        NotFoundError: There is no such version, or none before it.
+        NotFoundError: There is no such version, or none before it; or no table has the columns of `rows`.
         UsageError: It is no revision.
         IntegrityError: Something that was read is damaged.
         ConflictError: A file on disk changes while it is read.
@@ -47,7 +50,7 @@ def diff(
     """
     progress = progress or Silent()
     before, after = find_sides(repository, first, second, progress)
-    files = compare_files(before, after, look_inside=not names_only)
+    files = compare_files(before, after, rows or Wanted(), progress, look_inside=not names_only)
     tensors = _matching(pair_tensors(before.manifest, after.manifest), tensor_globs)
     if not names_only:
         tensors = _measured(repository, before, after, tensors, with_ranks, progress)

@@ -6,21 +6,26 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from posixpath import basename
 
+from mlver.differences.rows.change import Wanted
 from mlver.differences.texts import MAX_BYTES, TextChange, compare_texts
 from mlver.history.manifest import FileEntry
 from mlver.ops.diff.result import FileChanges, ModifiedFile, RenamedFile
 from mlver.ops.diff.sides import Side
+from mlver.ops.progress import Progress
 
 
-def compare_files(before: Side, after: Side, *, look_inside: bool) -> FileChanges:
+def compare_files(before: Side, after: Side, wanted: Wanted, progress: Progress, *, look_inside: bool) -> FileChanges:
     """Compare all files of two sides.
 
     Args:
         before: What was.
         after: What is.
-        look_inside: Read the files that are text; else only digests are compared.
+        wanted: How tables are to be compared.
+        progress: Told of the bytes read of tables.
+        look_inside: Read the files that are text or tables; else only digests are compared.
 
     Raises:
+        NotFoundError: No table has the columns that were asked for.
         IntegrityError: A stored file is damaged.
         MlverError: A file on disk cannot be read, or changed.
     """
@@ -31,7 +36,10 @@ def compare_files(before: Side, after: Side, *, look_inside: bool) -> FileChange
     both = sorted(old.keys() & new.keys())
     modified = [ModifiedFile(old[path], new[path]) for path in both if not _same(old[path], new[path])]
     if look_inside:
-        modified = [file._replace(content=_content(before, after, file)) for file in modified]
+        from mlver.ops.diff.rows import compare_rows
+
+        modified = compare_rows(before, after, modified, wanted, progress)
+        modified = [file if file.table else file._replace(content=_content(before, after, file)) for file in modified]
     folders = [{f"{folder}/" for folder in side.manifest.folders} for side in (before, after)]
     return FileChanges(
         added=tuple(sorted([path for path in added if path not in came] + list(folders[1] - folders[0]))),

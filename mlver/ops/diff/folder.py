@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
 
-from mlver.chunks import ChunkWriter, Piece, PreparedChunk
+from mlver.chunks import Piece, PreparedChunk
 from mlver.digests import Buffer, chunk_id
 from mlver.errors import ConflictError, MlverError
+from mlver.formats import ByteSource, Layout
 from mlver.history.manifest import Manifest, build_manifest
 from mlver.ids import ChunkId
+from mlver.ops.content import find_untouched
 from mlver.ops.ingest import ingest
+from mlver.ops.linking import check_linked, link
 from mlver.ops.opening import OpenRepository
 from mlver.ops.origins import read_origin
 from mlver.ops.progress import Progress
@@ -31,19 +33,18 @@ def read_folder(repository: OpenRepository, place: Path, progress: Progress) -> 
     """
     origin = read_origin(repository, place)
     found = scan([place], origin.exclude if origin else ())
-    progress.start(found.size_bytes, f"Reading {place}")
+    sources = link(found.sources)
+    untouched = find_untouched(repository, sources)
+    touched = [source for source in sources if source.path not in untouched]
+    progress.start(sum(source.stamp.size_bytes for source in touched), f"Reading {place}")
     try:
-        read = ingest(cast(ChunkWriter, _Identifier()), found.sources, cast(Any, _NoBases()), progress)
+        read = ingest(_Identifier(), touched, _NoBases(), progress)
+        check_linked(touched, read)
     finally:
         progress.done()
-    manifest = build_manifest([(file.entry, file.tensors) for file in read.values()], found.folders)
-    chunks = DiskChunks()
-    for file in read.values():
-        offset = 0
-        for chunk in file.entry.chunks:
-            chunks.add(chunk.id, file.source.location, offset)
-            offset += chunk.size_bytes
-    return manifest, chunks
+    described = [(file.entry, file.tensors) for file in read.values()] + list(untouched.values())
+    manifest = build_manifest(described, found.folders)
+    return manifest, DiskChunks({source.path: source.location for source in sources}, manifest)
 
 
 class _Identifier:
@@ -60,20 +61,30 @@ class _Identifier:
 class _NoBases:
     """Takes the place of a `BaseFinder`: what is not stored needs no base."""
 
-    def twins(self, *_: object) -> tuple[()]:
+    def twins(self, path: str, layout: Layout, source: ByteSource) -> tuple[()]:  # noqa: ARG002
         """Return none."""
         return ()
 
 
 class DiskChunks:
-    """Chunks of files on disk. Safe in any thread once all are added."""
+    """Chunks of files on disk. Safe in any thread.
 
-    def __init__(self) -> None:
+    Args:
+        locations: Where each file is, by its path in the manifest.
+        manifest: Which chunks they have.
+    """
+
+    def __init__(self, locations: Mapping[str, str], manifest: Manifest) -> None:
         self._places: dict[ChunkId, tuple[str, int]] = {}
+        for file in manifest.files:
+            offset = 0
+            for chunk in file.chunks:
+                self._places[chunk.id] = (locations[file.path], offset)
+                offset += chunk.size_bytes
 
-    def add(self, chunk: ChunkId, location: str, offset: int) -> None:
-        """Note where a chunk lies: in which file, and at which byte."""
-        self._places[chunk] = (location, offset)
+    def read(self, chunk: ChunkId, size_bytes: int) -> Buffer:
+        """Return the raw bytes of a chunk; errors are those of `read_many`."""
+        return next(self.read_many([(chunk, size_bytes)]))
 
     def read_many(self, chunks: Sequence[tuple[ChunkId, int]]) -> Iterator[Buffer]:
         """Yield the raw bytes of chunks, given by id and size in bytes.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from mlver.ops.diff.result import MetricChange
+
+Direction = Literal["higher", "lower"]
 
 _LOWER_IS_BETTER = frozenset({
     "loss", "losses", "error", "err", "errors", "perplexity", "ppl", "mse", "rmse", "mae", "mape", "nll", "bpc",
@@ -30,10 +32,26 @@ def compare_metrics(before: Mapping[str, Any], after: Mapping[str, Any]) -> tupl
     )
 
 
-def _is_better(name: str, before: float | None, after: float | None) -> bool | None:
-    if before is None or after is None:
-        return None
+def better(name: str) -> Direction | None:
+    """Return which values of a metric are better, as far as its name tells."""
     words = set(_WORD.findall(name.lower()))
-    if bool(words & _LOWER_IS_BETTER) == bool(words & _HIGHER_IS_BETTER):
+    lower, higher = bool(words & _LOWER_IS_BETTER), bool(words & _HIGHER_IS_BETTER)
+    if lower == higher:
         return None  # neither is known, or both: an "accuracy loss" could be anything
-    return (after < before) == bool(words & _LOWER_IS_BETTER)
+    return "lower" if lower else "higher"
+
+
+def best(name: str, values: Iterable[float | None]) -> float | None:
+    """Return the best of several values of a metric; None if they are all the same, or it is not known which is."""
+    known = {value for value in values if value is not None}
+    direction = better(name)
+    if len(known) < 2 or direction is None:
+        return None
+    return min(known) if direction == "lower" else max(known)
+
+
+def _is_better(name: str, before: float | None, after: float | None) -> bool | None:
+    direction = better(name)
+    if before is None or after is None or direction is None:
+        return None
+    return (after < before) == (direction == "lower")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from mlver.differences.element_kinds import Kind, kind_of
 from mlver.differences.figures import Figures
 from mlver.differences.rank import Rank
+from mlver.differences.rows.change import TableChange
 from mlver.differences.texts import TextChange
 from mlver.differences.values import ValueChange
 from mlver.history.manifest import FileEntry, TensorEntry
@@ -68,11 +69,15 @@ class ModifiedFile(NamedTuple):
         before: Its entry before.
         after: Its entry after, with the same path.
         content: What differs in it, if it is text and was looked into.
+        table: What differs in its rows, if it holds a table and was looked into.
+        problem: Why its rows could not be compared, if it should hold some.
     """
 
     before: FileEntry
     after: FileEntry
     content: TextChange | None = None
+    table: TableChange | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,9 @@ _RANGE = ".."
 class ChunkSource(Protocol):
     """Where the chunks of a manifest can be read. Safe in any thread."""
 
+    def read(self, chunk: ChunkId, size_bytes: int) -> Buffer:
+        """Return the raw bytes of a chunk; errors are those of `read_many`."""
+
     def read_many(self, chunks: Sequence[tuple[ChunkId, int]]) -> Iterator[Buffer]:
         """Yield the raw bytes of chunks, given by id and size in bytes.
 

@@ -32,6 +32,7 @@ def summarise(
         identical_weights: As in `DiffResult`.
     """
     parts = [*_shouts(tensors), *_weights(tensors, files, identical_weights), *_values(values), *_metrics(metrics)]
+    parts += _tables(files)
     if not parts and not files.is_empty:
         parts.append(_files(files))
     return "; ".join(parts) or "nothing differs"
@@ -89,6 +90,22 @@ def _metrics(metrics: Sequence[MetricChange]) -> Iterator[str]:
     both.sort(key=lambda metric: metric.is_better is None)
     for metric in both[:_MOST_VALUES]:
         yield f"{metric.name} {_show(metric.before)} → {_show(metric.after)}"
+
+
+def _tables(files: FileChanges) -> list[str]:
+    """Return what became of predictions, or of rows, in the first tables."""
+    told = []
+    for file in files.modified:
+        table = file.table
+        if table is not None and (found := table.predictions) is not None:
+            accuracies = f"{_show(found.before.accuracy)} → {_show(found.after.accuracy)}"
+            turns = f"{found.fixed_count:,} fixed, {found.broken_count:,} broken"
+            told.append(f"accuracy of {file.after.path} {accuracies} ({turns})")
+        elif table is not None:
+            amounts = (table.changed_count, "changed"), (table.added_count, "added"), (table.removed_count, "removed")
+            if rows := ", ".join(f"{amount:,} {verb}" for amount, verb in amounts if amount):
+                told.append(f"rows of {file.after.path}: {rows}")
+    return told[:_MOST_VALUES]
 
 
 def _files(files: FileChanges) -> str:

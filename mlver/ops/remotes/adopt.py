@@ -1,0 +1,186 @@
+"""A remote's events become this repository's: under the same numbers, with unpushed ones said again after them.
+
+The local log is always what the remote has, up to some event, and then what was not pushed. Where nothing is unpushed,
+the remote's events are created here as they are. Else a new part of the log is written, with the remote's events and
+the unpushed ones after them, and one exclusive creation at the end of the old part makes all go on in the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from mlver.digests import canonical_json
+from mlver.errors import ConflictError, MlverError
+from mlver.history.event import ContinueLog, Event, encode_event, new_event
+from mlver.history.index import NAMES_FOLDER
+from mlver.history.log import SEGMENT_EVENTS
+from mlver.history.records import ArtifactRecord
+from mlver.ops.opening import OpenRepository
+from mlver.ops.origins import ORIGINS_FOLDER
+from mlver.ops.remotes.opening import OpenRemote, open_remote
+from mlver.ops.remotes.replay import Replayed, Scratch
+
+
+@dataclass(slots=True)
+class Adopted:
+    """What became of unpushed events.
+
+    Attributes:
+        renumbered: Versions that got another number: new by old.
+        notices: What was left out, and why.
+    """
+
+    renumbered: dict[int, int] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+def folder_of(artifact: ArtifactRecord | None) -> str:
+    """Return the folder of an artifact's log, or (None) of the log of names."""
+    return f"log/{artifact.folder}" if artifact else NAMES_FOLDER
+
+
+def scratch_of(repository: OpenRepository, artifact: ArtifactRecord | None, first: int) -> Scratch:
+    """Return the state that a log's events below number `first` add up to."""
+    scratch = Scratch(artifact.name if artifact else None)
+    events = repository.index.events_from(artifact, 0)
+    scratch.apply(event for event in events if event.number < first)
+    return scratch
+
+
+def by_write_id(events: Sequence[Event]) -> dict[str, Event]:
+    """Return events by what their writers know them by."""
+    return {event.write_id: event for event in events}
+
+
+def adopt(
+    repository: OpenRepository, remote: OpenRemote, artifact: ArtifactRecord | None, first: int, news: Sequence[Event]
+) -> Adopted:
+    """Make a log begin as the remote's does, up to the newest of `news`.
+
+    Args:
+        repository: The repository.
+        remote: Where they are from.
+        artifact: Whose log; None for the log of names.
+        first: Number from which on the logs may differ.
+        news: All events of the remote from `first` on that are known.
+
+    Raises:
+        ConflictError: The log shares more with another remote than with this one.
+        MlverError: The repository cannot be written; it is as it was.
+    """
+    index = repository.index
+    while True:
+        index.refresh(artifact)
+        local = index.events_from(artifact, first)
+        same = _common(local, news)
+        pending, missing = local[same:], news[same:]
+        if not missing:
+            _note(remote, artifact, first + same - 1)
+            return Adopted()
+        adopted = (
+            _rebase(repository, remote, artifact, missing, pending)
+            if pending
+            else _append(repository, artifact, missing)
+        )
+        if adopted is not None:
+            index.refresh(artifact)
+            _note(remote, artifact, news[-1].number)
+            _correct_origins(repository, artifact, adopted.renumbered)
+            return adopted
+
+
+def _append(repository: OpenRepository, artifact: ArtifactRecord | None, missing: Sequence[Event]) -> Adopted | None:
+    """Create the remote's events here; None if something was appended here meanwhile."""
+    log, number = repository.index.tail(artifact)
+    if number != missing[0].number:
+        return None
+    for event in missing:
+        if not log.append(event):
+            return None
+        if (event.number + 1) % SEGMENT_EVENTS == 0:
+            with suppress(MlverError):  # the log is whole without it
+                log.write_segment(event.number // SEGMENT_EVENTS)
+    return Adopted()
+
+
+def _rebase(
+    repository: OpenRepository,
+    remote: OpenRemote,
+    artifact: ArtifactRecord | None,
+    missing: Sequence[Event],
+    pending: Sequence[Event],
+) -> Adopted | None:
+    """Write a new part of the log and close the old one; None if something was appended here meanwhile."""
+    start = missing[0].number
+    _refuse_other_history(repository, remote, artifact, start)
+    replayed = _replayed(repository, artifact, missing, pending)
+    log, number = repository.index.tail(artifact)
+    if number != pending[-1].number + 1:
+        return None
+    part = f"part-{os.urandom(8).hex()}"
+    for event in (*missing, *replayed.events):
+        repository.storage.create(f"{log.folder}/{part}/{event.number:012d}.json", encode_event(event))
+    closing = new_event(number, repository.config.identity, (ContinueLog(start, part),))
+    if not log.append(closing):
+        return None  # what was written is in a folder that no log leads to
+    return Adopted(replayed.renumbered, replayed.notices)
+
+
+def _replayed(
+    repository: OpenRepository, artifact: ArtifactRecord | None, missing: Sequence[Event], pending: Sequence[Event]
+) -> Replayed:
+    scratch = scratch_of(repository, artifact, missing[0].number)
+    try:
+        scratch.apply(missing)
+        return scratch.replay(pending, by_write_id(missing), give_way=True)
+    finally:
+        scratch.close()
+
+
+def _refuse_other_history(
+    repository: OpenRepository, remote: OpenRemote, artifact: ArtifactRecord | None, start: int
+) -> None:
+    """Refuse to renumber what another remote has under these very numbers."""
+    for name in repository.config.remotes:
+        if name == remote.name:
+            continue
+        with open_remote(repository, name, check=False) as other:
+            if other.known_head(folder_of(artifact)) >= start and other.address != remote.address:
+                what = repr(artifact.name) if artifact else "names"
+                raise ConflictError(
+                    f"The remotes {name!r} and {remote.name!r} have different histories of {what}.",
+                    f"Keep one of them: mlver remote remove {name}, or {remote.name}.",
+                )
+
+
+def _common(local: Sequence[Event], news: Sequence[Event]) -> int:
+    """Return how many events are the same in both."""
+    return next(
+        (position for position, (mine, theirs) in enumerate(zip(local, news, strict=False)) if mine != theirs),
+        min(len(local), len(news)),
+    )
+
+
+def _note(remote: OpenRemote, artifact: ArtifactRecord | None, number: int) -> None:
+    folder = folder_of(artifact)
+    if number > remote.known_head(folder):
+        remote.note_head(folder, number)
+
+
+def _correct_origins(
+    repository: OpenRepository, artifact: ArtifactRecord | None, renumbered: Mapping[int, int]
+) -> None:
+    """Let folders that came from a version that has another number now come from that number."""
+    if artifact is None or not renumbered:
+        return
+    for name in repository.storage.list(ORIGINS_FOLDER):
+        place = f"{ORIGINS_FOLDER}/{name}"
+        with suppress(ValueError, LookupError, TypeError):  # a convenience: what cannot be read is left alone
+            document = json.loads(repository.storage.read(place))
+            if document["artifact"] == artifact.name and document["version"] in renumbered:
+                document["version"] = renumbered[document["version"]]
+                repository.storage.put(place, canonical_json(document))

@@ -1,0 +1,170 @@
+"""`fetch`: names, versions, aliases, tags and notes of a remote; no weights. What is here and unpushed comes after."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from mlver.history.event import AddVersion, CreateArtifact, Event
+from mlver.history.index import NAMES_FOLDER
+from mlver.history.records import ArtifactRecord
+from mlver.ops.opening import OpenRepository
+from mlver.ops.remotes.adopt import Adopted, adopt
+from mlver.ops.remotes.opening import OpenRemote, open_remote
+from mlver.ops.remotes.remote_log import RemoteLog
+from mlver.store.remote.storage import RemoteStorage
+
+CONNECTIONS = 8
+_PROBED_ARTIFACTS = 4
+"""Up to so many logs are asked one by one for their next event; more are found by one listing of them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactNews:
+    """What came for one artifact.
+
+    Attributes:
+        artifact: Its name.
+        event_count: Events that are new here.
+        versions: Numbers of versions that are new here.
+        renumbered: Unpushed versions of this machine that got another number: (old, new).
+        notices: What of this machine was left out, and why.
+    """
+
+    artifact: str
+    event_count: int
+    versions: tuple[int, ...]
+    renumbered: tuple[tuple[int, int], ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """What `fetch` found.
+
+    Attributes:
+        remote: Its name.
+        url: Where it is.
+        dry_run: Nothing was changed here.
+        artifacts: Those with news, by name.
+        notices: What of this machine's naming was left out, and why.
+        requests: How many requests it took; 0 for a folder.
+    """
+
+    remote: str
+    url: str
+    dry_run: bool
+    artifacts: tuple[ArtifactNews, ...]
+    notices: tuple[str, ...]
+    requests: int
+
+
+def fetch(repository: OpenRepository, remote_name: str | None = None, dry_run: bool = False) -> FetchResult:
+    """Get what a remote says of its artifacts.
+
+    Raises:
+        NotFoundError: There is no such remote.
+        RemoteError: It cannot be reached, or is none.
+        IntegrityError: An event there is damaged or missing; nothing of its log was taken.
+        ConflictError: An artifact of this machine has a name that is another one's there.
+    """
+    with open_remote(repository, remote_name) as remote:
+        return fetch_from(repository, remote, dry_run)
+
+
+def fetch_from(repository: OpenRepository, remote: OpenRemote, dry_run: bool = False) -> FetchResult:
+    """Do the work of `fetch` with an open remote; see there."""
+    repository.index.refresh()
+    first = remote.known_head(NAMES_FOLDER) + 1
+    names = log_of(remote, NAMES_FOLDER).read_from(first)
+    notices: list[str] = []
+    if not dry_run and names:
+        notices += adopt(repository, remote, None, first, names).notices
+    artifacts: dict[str, ArtifactRecord | None] = {
+        f"log/{artifact.folder}": artifact for artifact in repository.index.artifacts(empty=True)
+    }
+    if dry_run:
+        created = [action.artifact for event in names for action in event.actions if isinstance(action, CreateArtifact)]
+        artifacts |= {f"log/{name}": None for name in created if f"log/{name}" not in artifacts}
+    found = []
+    for folder, (start, events) in read_news(remote, list(artifacts)).items():
+        artifact = artifacts[folder]
+        fresh = _fresh(repository, artifact, start, events)
+        adopted = Adopted()
+        if artifact is not None and not dry_run:
+            adopted = adopt(repository, remote, artifact, start, events)
+        if fresh or adopted.renumbered:
+            found.append(
+                ArtifactNews(
+                    artifact.name if artifact else folder.removeprefix("log/"),
+                    len(fresh),
+                    tuple(version for event in fresh for version in added_versions(event)),
+                    tuple(sorted(adopted.renumbered.items())),
+                    tuple(adopted.notices),
+                )
+            )
+    return FetchResult(
+        remote.name,
+        remote.address.url,
+        dry_run,
+        tuple(sorted(found, key=lambda came: came.artifact)),
+        tuple(notices),
+        remote.storage.requests if isinstance(remote.storage, RemoteStorage) else 0,
+    )
+
+
+def log_of(remote: OpenRemote, folder: str) -> RemoteLog:
+    """Return a log of a remote."""
+    return RemoteLog(remote.storage, folder, listable=not remote.is_read_only)
+
+
+def read_news(remote: OpenRemote, folders: Sequence[str]) -> dict[str, tuple[int, list[Event]]]:
+    """Return for each log that has any the events that are not known to be here, with the number of the first.
+
+    Raises:
+        IntegrityError: An event is damaged or missing.
+        RemoteError: The remote failed.
+    """
+    listing = _listing(remote, folders)
+
+    def read(folder: str) -> tuple[str, int, list[Event]]:
+        first = remote.known_head(folder) + 1
+        if listing is None:
+            return folder, first, log_of(remote, folder).read_from(first)
+        names = listing.get(folder, frozenset())
+        if first > 0 and f"{first - 1:012d}.json" not in names:
+            first = 0  # the remote lost what it had: compare anew, so that the next push mends it
+        if f"{first:012d}.json" not in names:
+            return folder, first, []
+        return folder, first, log_of(remote, folder).read_from(first, names)
+
+    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="mlver-fetch") as pool:
+        found = list(pool.map(read, folders))
+    return {folder: (first, events) for folder, first, events in found if events}
+
+
+def _listing(remote: OpenRemote, folders: Sequence[str]) -> Mapping[str, Collection[str]] | None:
+    """Return the names in each log's folder, where asking for all at once is cheaper than for each."""
+    if remote.is_read_only or len(folders) <= _PROBED_ARTIFACTS:
+        return None
+    if not isinstance(remote.storage, RemoteStorage):
+        return {folder: set(remote.storage.list(folder)) for folder in folders}
+    found: dict[str, set[str]] = {}
+    for path in remote.storage.list_deep("log"):
+        folder, _, name = path.rpartition("/")
+        found.setdefault(f"log/{folder}", set()).add(name)
+    return found
+
+
+def added_versions(event: Event) -> list[int]:
+    """Return the numbers of the versions that an event adds."""
+    return [action.version for action in event.actions if isinstance(action, AddVersion)]
+
+
+def _fresh(
+    repository: OpenRepository, artifact: ArtifactRecord | None, start: int, events: Sequence[Event]
+) -> list[Event]:
+    """Return those events that are not here, under whatever number."""
+    here = {event.write_id for event in repository.index.events_from(artifact, start)} if artifact else set()
+    return [event for event in events if event.write_id not in here]

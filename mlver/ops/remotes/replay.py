@@ -1,0 +1,285 @@
+"""Saying events again after others that were first: v7 becomes v8, and what contradicts them is left out or refused.
+
+Pure but for a scratch database: from the events of a remote and the unpushed ones of this machine to the events that
+say the same after them. An event keeps its write id, time and author, so it is known again wherever it ends up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+from mlver.errors import ConflictError, IntegrityError
+from mlver.history import tables as history_tables
+from mlver.history.event import (
+    Action,
+    AddVersion,
+    CreateArtifact,
+    Event,
+    MoveAlias,
+    RenameArtifact,
+    SetNote,
+    SetRemoved,
+    SetTag,
+    SetType,
+    SetValue,
+)
+from mlver.history.fold import apply, apply_action
+from mlver.history.index import VersionIndex
+from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.names import LATEST
+from mlver.store.memory import MemoryStorage
+from mlver.store.sqlite import CacheConnection, open_cache
+
+_KEY = 1
+
+
+@dataclass(slots=True)
+class Replayed:
+    """Unpushed events as they are after those of a remote.
+
+    Attributes:
+        events: What to record, numbered on from the base.
+        renumbered: Versions that got another number: new by old.
+        notices: What was left out, and why.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    renumbered: dict[int, int] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+class Scratch:
+    """The state that one log adds up to, in memory.
+
+    Args:
+        artifact: Name of the log's artifact now; None for the log of names.
+    """
+
+    def __init__(self, artifact: str | None) -> None:
+        self._connection: CacheConnection = open_cache(None, (history_tables.SCHEMA,))
+        self._index = VersionIndex(self._connection, MemoryStorage())
+        self._name = artifact
+        self.next_number = 0
+        if artifact is not None:
+            self._connection.execute(
+                "INSERT INTO artifacts (key, name, folder, type) VALUES (?, ?, ?, '')", (_KEY, artifact, artifact)
+            )
+
+    def close(self) -> None:
+        """Let the memory go."""
+        self._connection.close()
+
+    def apply(self, events: Iterable[Event]) -> None:
+        """Fold events that follow each other.
+
+        Raises:
+            IntegrityError: One contradicts those before it.
+        """
+        with self._connection.transaction():
+            for event in events:
+                if event.number != self.next_number:
+                    raise IntegrityError(f"Event {self.next_number} is missing below event {event.number}.")
+                apply(self._connection, 0 if self._name is None else _KEY, event)
+                self.next_number = event.number + 1
+
+    def replay(
+        self,
+        pending: Sequence[Event],
+        published: Mapping[str, Event],
+        *,
+        force: bool = False,
+        give_way: bool = False,
+    ) -> Replayed:
+        """Return what says the same as `pending` after what was applied; the state itself stays as it is.
+
+        Args:
+            pending: Events that were recorded elsewhere on an older state, in order.
+            published: What was applied, by write id: such events are not said again.
+            force: Move aliases that someone else moved meanwhile.
+            give_way: Leave such moves out, with a notice.
+
+        Raises:
+            ConflictError: An alias was moved by someone else, and neither was asked for.
+        """
+        self._connection.execute("SAVEPOINT replay")
+        try:
+            return _Replay(self, force, give_way).run(pending, published)
+        finally:
+            self._connection.execute("ROLLBACK TO replay")
+            self._connection.execute("RELEASE replay")
+
+    @property
+    def index(self) -> VersionIndex:
+        """Queries over the state."""
+        return self._index
+
+    @property
+    def artifact(self) -> ArtifactRecord:
+        """The log's artifact."""
+        found = self._index.artifact(self._name or "")
+        assert found is not None
+        return found
+
+    def fold(self, event: Event, action: Action) -> None:
+        """Fold one action within a replay."""
+        apply_action(self._connection, 0 if self._name is None else _KEY, event, action)
+
+
+class _Replay:
+    """One replay: the mapping of numbers, and what was decided on the way."""
+
+    def __init__(self, scratch: Scratch, force: bool, give_way: bool) -> None:
+        self._scratch = scratch
+        self._index = scratch.index
+        self._force = force
+        self._give_way = give_way
+        self._versions: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
+        self._result = Replayed()
+
+    def run(self, pending: Sequence[Event], published: Mapping[str, Event]) -> Replayed:
+        for event in pending:
+            if event.write_id in published:
+                self._follow(event, published[event.write_id])
+                continue
+            actions = tuple(self._fold_again(event))
+            if not actions:
+                continue
+            undoes = None if event.undoes is None else self._numbers.get(event.undoes, event.undoes)
+            number = self._scratch.next_number + len(self._result.events)
+            self._numbers[event.number] = number
+            self._result.events.append(replace(event, number=number, actions=actions, undoes=undoes))
+        self._result.renumbered = {old: new for old, new in self._versions.items() if old != new}
+        return self._result
+
+    def _follow(self, event: Event, there: Event) -> None:
+        """Note which numbers an event got that was published already."""
+        self._numbers[event.number] = there.number
+        for mine, theirs in zip(_added(event), _added(there), strict=False):
+            self._versions[mine] = theirs
+
+    def _fold_again(self, event: Event) -> Iterator[Action]:
+        """Yield what an event's actions are now; each is folded before the next is looked at, which may build on it."""
+        for action in event.actions:
+            said = self._again(action)
+            if said is not None:
+                self._scratch.fold(event, said)
+                yield said
+
+    def _again(self, action: Action) -> Action | None:  # noqa: PLR0911
+        match action:
+            case AddVersion():
+                return self._add(action)
+            case MoveAlias():
+                return self._move(action)
+            case SetTag():
+                version = self._version(action.version)
+                is_so = (action.tag in version.tags) == action.present
+                return None if is_so else replace(action, version=version.number)
+            case SetNote():
+                version = self._version(action.version)
+                is_so = version.note == action.to
+                return None if is_so else SetNote(version.number, action.to, version.note)
+            case SetValue():
+                return self._set(action)
+            case SetRemoved():
+                return self._remove(action)
+            case CreateArtifact() | RenameArtifact() | SetType():
+                return self._name(action)
+            case _:
+                return None
+
+    def _add(self, action: AddVersion) -> AddVersion:
+        number = max(self._index.next_version(self._scratch.artifact), 0)
+        self._versions[action.version] = number
+        return replace(action, version=number)
+
+    def _move(self, action: MoveAlias) -> MoveAlias | None:
+        now = self._index.alias(self._scratch.artifact, action.alias)
+        to, was = self._mapped(action.to), self._mapped(action.was)
+        if now == to:
+            return None
+        if now != was and not self._force:
+            message = (
+                f"Alias {action.alias!r} of {self._scratch.artifact.name!r} was moved by someone else: "
+                f"it is {_named(now)} there, and you moved it from {_named(was)} to {_named(to)}"
+            )
+            if not self._give_way:
+                raise ConflictError(f"{message}.", "Look at theirs with mlver fetch, or move it anyway with --force.")
+            self._result.notices.append(f"{message}. Theirs stands.")
+            return None
+        if to is not None and self._number(to).removed:
+            self._result.notices.append(f"Alias {action.alias!r} was not moved to v{to}, which someone else removed.")
+            return None
+        return MoveAlias(action.alias, to, now)
+
+    def _set(self, action: SetValue) -> SetValue | None:
+        version = self._version(action.version)
+        values = version.metadata if action.field == "metadata" else version.metrics
+        now = [values[action.key]] if action.key in values else []
+        return None if now == action.to else SetValue(version.number, action.field, action.key, action.to, now)
+
+    def _remove(self, action: SetRemoved) -> SetRemoved | None:
+        version = self._version(action.version)
+        if version.removed == action.removed:
+            return None
+        kept = set(version.aliases) - {LATEST}
+        if action.removed and kept:
+            self._result.notices.append(f"{version.name} was not removed: someone else called it {min(kept)!r}.")
+            return None
+        return replace(action, version=version.number)
+
+    def _name(self, action: CreateArtifact | RenameArtifact | SetType) -> Action | None:
+        there = self._index.artifact(action.artifact)
+        if isinstance(action, CreateArtifact):
+            return self._create(action, there)
+        if there is None:
+            self._result.notices.append(f"Someone else renamed {action.artifact!r} meanwhile; theirs stands.")
+            return None
+        if isinstance(action, SetType):
+            return None if there.type == action.to else replace(action, was=there.type)
+        used = self._index.name_in_use(action.to)
+        owner = self._owner(used) if used is not None else there
+        if owner is not None and owner.key == there.key:
+            return action
+        self._result.notices.append(f"{action.artifact!r} was not renamed to {action.to!r}, which is taken there.")
+        return None
+
+    def _create(self, action: CreateArtifact, there: ArtifactRecord | None) -> CreateArtifact | None:
+        if there is not None and there.folder == action.artifact:
+            if there.type != action.type:
+                self._result.notices.append(
+                    f"Someone else made {action.artifact!r} first, with the type {there.type!r}, which stands."
+                )
+            return None
+        used = self._index.name_in_use(action.artifact)
+        if used is None:
+            return action
+        raise ConflictError(
+            f"The name {action.artifact!r} cannot be told from {used!r}, which is or was another artifact's there.",
+            "Add the versions anew under another name: mlver pull, then mlver add --name NAME.",
+        )
+
+    def _owner(self, name: str) -> ArtifactRecord | None:
+        return self._index.artifact(name) or self._index.renamed_artifact(name)
+
+    def _mapped(self, number: int | None) -> int | None:
+        return None if number is None else self._versions.get(number, number)
+
+    def _version(self, number: int) -> VersionRecord:
+        return self._number(cast(int, self._mapped(number)))
+
+    def _number(self, number: int) -> VersionRecord:
+        version = self._index.version(self._scratch.artifact, number)
+        assert version is not None  # it was there when the event was recorded, and numbers never go away
+        return version
+
+
+def _added(event: Event) -> list[int]:
+    return [action.version for action in event.actions if isinstance(action, AddVersion)]
+
+
+def _named(number: int | None) -> str:
+    return "nowhere" if number is None else f"v{number}"

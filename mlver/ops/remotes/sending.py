@@ -1,0 +1,164 @@
+"""Chunks to a remote: what it lacks, with the bases that it lacks, as frames that are copied and never encoded anew.
+
+A local pack that the remote lacks altogether goes as it is, under its own name; frames of others are gathered into new
+packs. Each frame is checked before it is sent. A few packs are under way at once, which bounds memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from mlver.errors import IntegrityError
+from mlver.ids import ChunkId, PackId
+from mlver.ops.opening import OpenRepository
+from mlver.ops.progress import Progress
+from mlver.ops.remotes.opening import OpenRemote
+from mlver.store.chunk_index import Location
+from mlver.store.pack import (
+    PACK_TARGET_BYTES,
+    PackEntry,
+    PackWriter,
+    build_frame,
+    check_frame,
+    pack_name,
+    split_bases,
+)
+from mlver.store.remote.storage import RemoteStorage
+
+_PACKS_UNDER_WAY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """What a remote lacks.
+
+    Attributes:
+        locations: Where each chunk lies here, in the order of packs and offsets.
+        size_bytes: Of all frames.
+    """
+
+    locations: tuple[Location, ...]
+    size_bytes: int
+
+
+def plan_shipment(
+    repository: OpenRepository, remote: OpenRemote, chunks: Iterable[ChunkId], again: Iterable[ChunkId] = ()
+) -> Shipment:
+    """Return which of the chunks, and of what they rest on, the remote lacks.
+
+    Args:
+        repository: The repository.
+        remote: The remote, whose packs are known.
+        chunks: What it must have.
+        again: What it has and is to be sent all the same, as far as it is here.
+
+    Raises:
+        IntegrityError: A chunk is here no more, and was never there.
+    """
+    found = repository.chunk_index.find_many(again)
+    wanted = set(chunks).union(*(split_bases(where.entry.bases) for where in found.values())) - found.keys()
+    while wanted:
+        wanted -= remote.chunk_index.find_many(wanted).keys()
+        here = repository.chunk_index.find_many(wanted)
+        if missing := wanted - here.keys():
+            raise IntegrityError(
+                f"Chunk {min(missing).hex()} is missing here, and {remote.name} does not have it either.",
+                "mlver verify lists what it hurts.",
+            )
+        found |= here
+        wanted = {base for where in here.values() for base in split_bases(where.entry.bases)} - found.keys()
+    ordered = sorted(found.values(), key=lambda where: (where.pack, where.entry.offset))
+    return Shipment(tuple(ordered), sum(where.entry.frame_length for where in ordered))
+
+
+def send(repository: OpenRepository, remote: OpenRemote, shipment: Shipment, progress: Progress) -> None:
+    """Send chunks; all of them are durable there when this returns, and known to be there.
+
+    Raises:
+        IntegrityError: A frame here is damaged.
+        RemoteError: The remote failed; what arrived counts next time.
+    """
+    progress.start(shipment.size_bytes, f"Pushing to {remote.name}")
+    try:
+        with ThreadPoolExecutor(_PACKS_UNDER_WAY, thread_name_prefix="mlver-push") as pool:
+            under_way: deque[tuple[Future[None], int]] = deque()
+            for load in _loads(shipment.locations):
+                size_bytes = sum(where.entry.frame_length for where in load)
+                under_way.append((pool.submit(_send_load, repository, remote, load), size_bytes))
+                while len(under_way) >= _PACKS_UNDER_WAY:
+                    _await(under_way, progress)
+            while under_way:
+                _await(under_way, progress)
+    finally:
+        progress.done()
+
+
+def _await(under_way: deque[tuple[Future[None], int]], progress: Progress) -> None:
+    future, size_bytes = under_way.popleft()
+    future.result()
+    progress.advance(size_bytes)
+
+
+def _loads(locations: Sequence[Location]) -> Iterator[list[Location]]:
+    """Yield what goes into one pack each."""
+    load: list[Location] = []
+    load_bytes = 0
+    for where in locations:
+        load.append(where)
+        load_bytes += where.entry.frame_length
+        if load_bytes >= PACK_TARGET_BYTES:
+            yield load
+            load, load_bytes = [], 0
+    if load:
+        yield load
+
+
+def _send_load(repository: OpenRepository, remote: OpenRemote, load: Sequence[Location]) -> None:
+    """Make a pack of frames and commit it. Where they are all of a local pack, it is that very pack, byte for byte."""
+    writer = PackWriter(remote.storage.stage())
+    try:
+        for pack, start, entries in _stretches(load):
+            data = memoryview(
+                repository.storage.read(pack_name(pack), start, sum(entry.frame_length for entry in entries))
+            )
+            for entry in entries:
+                at = entry.offset - start
+                header, payload = check_frame(data[at : at + entry.frame_length], pack, entry)
+                writer.append(build_frame(header, [payload]))
+        identity, entries_there = writer.finish()
+    except BaseException:
+        writer.staged.abort()
+        raise
+    size_bytes = writer.staged.size_bytes
+    writer.staged.commit(pack_name(identity))
+    _check_arrival(remote, identity, size_bytes)
+    remote.chunk_index.add_pack(identity, size_bytes, entries_there)
+
+
+def _check_arrival(remote: OpenRemote, pack: PackId, size_bytes: int) -> None:
+    """Ask for the size of what was sent, so that a remote that loses or cuts objects is noticed in time."""
+    if isinstance(remote.storage, RemoteStorage) and remote.storage.size(pack_name(pack)) != size_bytes:
+        raise IntegrityError(f"{remote.address.url} did not keep {pack_name(pack)} as it was sent.")
+
+
+def _stretches(load: Sequence[Location]) -> Iterator[tuple[PackId, int, list[PackEntry]]]:
+    """Yield runs of frames that lie side by side in a local pack, a few MiB each, to be read at once."""
+    run: list[PackEntry] = []
+    pack: PackId | None = None
+    for where in load:
+        follows = (
+            pack == where.pack
+            and run
+            and run[-1].offset + run[-1].frame_length == where.entry.offset
+            and where.entry.offset - run[0].offset < 4 << 20
+        )
+        if not follows and run and pack is not None:
+            yield pack, run[0].offset, run
+            run = []
+        pack = where.pack
+        run.append(where.entry)
+    if run and pack is not None:
+        yield pack, run[0].offset, run

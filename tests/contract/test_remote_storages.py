@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from mlver.errors import IntegrityError, NotFoundError, RemoteError
+from mlver.store.remote.address import check_address
+from mlver.store.remote.opening import open_storage
+from mlver.store.remote.probe import probe
+from mlver.store.remote.storage import RemoteStorage
+from mlver.store.storage import Storage
+from tests.contract.storage import FRIENDLY, StorageContract
+from tests.support.servers import Server
+
+
+def opened(server: Server, below: str | None = None, **options: str) -> RemoteStorage:
+    """Return a storage in a folder of its own."""
+    url = f"{server.url}/{below or os.urandom(6).hex()}"
+    storage = open_storage(check_address(url, server.options | options))
+    assert isinstance(storage, RemoteStorage)
+    return storage
+
+
+class RemoteContract(StorageContract):
+    def test_creation_is_exclusive(self, storage: Storage) -> None:
+        found = probe(storage, read_only=False)
+        assert (found.writable, found.exclusive) == (True, True)
+        assert storage.list("probe") == []
+
+    def test_a_deep_listing_has_sizes(self, storage: RemoteStorage) -> None:
+        for name in ("log/a/1", "log/a/2", "log/b/1", "packs/x"):
+            storage.put(name, name.encode())
+        assert storage.list_deep("log") == {"a/1": 7, "a/2": 7, "b/1": 7}
+        assert storage.list_deep("nowhere") == {}
+
+
+class TestMemory(StorageContract):
+    @pytest.fixture
+    def storage(self) -> Storage:
+        return open_storage(check_address(f"memory://{os.urandom(6).hex()}"))
+
+    def test_creation_is_exclusive(self, storage: Storage) -> None:
+        assert probe(storage, read_only=False).exclusive
+
+
+class TestS3(RemoteContract):
+    @pytest.fixture
+    def server(self, s3_server: Server) -> Server:
+        return s3_server
+
+    @pytest.fixture
+    def storage(self, server: Server) -> Storage:
+        return opened(server)
+
+    def test_an_absent_bucket_is_no_empty_one(self, server: Server) -> None:
+        storage = open_storage(check_address("s3://no-such-bucket/x", server.options))
+        for request in (lambda: storage.list("packs"), lambda: storage.read("a")):  # SeaweedFS makes it for a PUT
+            with pytest.raises(RemoteError):
+                request()
+
+    def test_wrong_keys_are_told(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        with pytest.raises(RemoteError, match="refused"):
+            opened(server).list("")
+
+
+class TestGcs(RemoteContract):
+    @pytest.fixture
+    def server(self, gcs_server: Server) -> Server:
+        return gcs_server
+
+    @pytest.fixture
+    def storage(self, server: Server) -> Storage:
+        return opened(server)
+
+    @pytest.mark.parametrize(
+        "name", [name for name in FRIENDLY if len(name) < 200]
+    )  # not longer: the emulator makes files of them
+    def test_ordinary_names_are_taken(self, storage: Storage, name: str) -> None:
+        super().test_ordinary_names_are_taken(storage, name)
+
+    def test_an_absent_bucket_is_no_empty_one(self, server: Server) -> None:
+        storage = open_storage(check_address("gs://no-such-bucket/x", server.options))
+        with pytest.raises(RemoteError):
+            storage.list("packs")
+
+
+class TestSftp(RemoteContract):
+    @pytest.fixture
+    def server(self, sftp_server: Server) -> Server:
+        return sftp_server
+
+    @pytest.fixture
+    def storage(self, server: Server) -> Storage:
+        below = os.urandom(6).hex()
+        (server.folder / "data" / below).mkdir()
+        return opened(server, below)
+
+    def test_an_absent_folder_is_no_empty_one(self, server: Server) -> None:
+        with pytest.raises(RemoteError):
+            opened(server).list("packs")
+
+    def test_an_unknown_host_is_refused(self, server: Server) -> None:
+        storage = opened(server, **{"known-hosts": os.devnull})
+        with pytest.raises(RemoteError, match="not found in known_hosts"):
+            storage.list("")
+
+
+class TestHttps:
+    @pytest.fixture
+    def server(self, https_server: Server) -> Server:
+        return https_server
+
+    @pytest.mark.parametrize("which", ["files", "whole"])
+    def test_blobs_and_their_ranges(self, server: Server, which: str) -> None:
+        place = server.folder / "data" / "packs"
+        place.mkdir(exist_ok=True)
+        (place / "a").write_bytes(b"0123456789")
+        url = server.url if which == "files" else server.extra["whole"]
+        storage = open_storage(check_address(url))
+        assert storage.read("packs/a") == b"0123456789"
+        assert storage.read("packs/a", 3, 4) == b"3456"
+        assert storage.read("packs/a", 8) == b"89"
+        assert storage.size("packs/a") == 10
+        assert not storage.exists("packs/b")
+        with pytest.raises(IntegrityError, match="packs/a"):
+            storage.read("packs/a", 8, 4)
+        with pytest.raises(NotFoundError, match="packs/b"):
+            storage.read("packs/b")
