@@ -110,7 +110,7 @@ def _predictions(out: Output, found: PredictionChange, limit: int | None) -> Non
         ("fixed", "good", found.fixed_count, found.fixed),
         ("broken", "bad", found.broken_count, found.broken),
     ):
-        out.line("  ", Styled(f"{word:<9}", style), f"{total:,}")
+        out.line("  ", Styled(f"{word:<9}", style if total else "muted"), f"{total:,}")
         wide = max((width(key_text(answer.key)) for answer in answers[:limit]), default=0)
         for answer in answers[:limit]:
             key = key_text(answer.key)
