@@ -46,11 +46,13 @@ class Piece:
         raw: Its bytes.
         dtype: Element type if it lies in a tensor.
         base: What it may resemble.
+        columns: Elements in a row of that tensor, 0 if it has no rows.
     """
 
     raw: Buffer
     dtype: str | None = None
     base: Base | None = None
+    columns: int = 0
 
 
 class BaseBytes(NamedTuple):
@@ -89,7 +91,13 @@ def encode_against(identity: ChunkId, piece: Piece, base: BaseBytes | None, leve
         encoded = codec.encode(piece.raw, piece.dtype, effort=level)
     else:
         encoded = codec.encode(
-            piece.raw, piece.dtype, base.raw, level, base_dtype=piece.base.dtype, base_skip=piece.base.skip_bytes
+            piece.raw,
+            piece.dtype,
+            base.raw,
+            level,
+            base_dtype=piece.base.dtype,
+            base_skip=piece.base.skip_bytes,
+            columns=piece.columns,
         )
     used = base if encoded.encoding in codec.BASE_ENCODINGS else None
     _check(identity, piece.raw, encoded, used)

@@ -15,7 +15,7 @@ from mlver.formats.cut import (
 )
 from mlver.formats.detect import diagnose, looks_like_weights, parse
 from mlver.formats.external import EXTERNAL_FORMAT, Beside, beside
-from mlver.formats.layout import ByteSource, ExternalTensor, Layout, Tensor, View
+from mlver.formats.layout import ByteSource, ExternalTensor, Layout, Tensor, View, row_elements
 
 __all__ = [
     "EXTERNAL_FORMAT",
@@ -35,4 +35,5 @@ __all__ = [
     "looks_like_weights",
     "parse",
     "plan",
+    "row_elements",
 ]

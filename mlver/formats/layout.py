@@ -83,6 +83,13 @@ class View:
     order: str = "C"
 
 
+def row_elements(shape: tuple[int, ...], order: str) -> int:
+    """Return how many elements lie in a row, those whose last index alone tells them apart in memory; 0 for no rows."""
+    if len(shape) < 2 or order not in {"C", "F"}:
+        return 0
+    return shape[-1] if order == "C" else shape[0]
+
+
 @dataclass(frozen=True, slots=True)
 class ExternalTensor:
     """A named array whose bytes lie in another file.

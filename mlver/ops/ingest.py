@@ -188,7 +188,7 @@ class _Pipeline:
                 raise unreadable(reading.source, error) from error
             stretches = (view[span.offset - start : span.offset - start + span.size_bytes] for span in spans)
             return self._writer.prepare(
-                [Piece(raw, span.dtype, reading.base(span)) for raw, span in zip(stretches, spans, strict=True)]
+                [_piece(raw, span, reading) for raw, span in zip(stretches, spans, strict=True)]
             )
 
         def done(chunks: list[PreparedChunk]) -> None:
@@ -276,14 +276,15 @@ def _cut_whole(reading: Reading, content: bytes) -> list[Piece]:
     for region in plan(layout, len(content)):
         if region.tensor is not None and layout is not None:
             spans = cut_tensor(layout.tensors[region.tensor], region.tensor)
-            chunks += [
-                Piece(view[span.offset : span.offset + span.size_bytes], span.dtype, reading.base(span))
-                for span in spans
-            ]
+            chunks += [_piece(view[span.offset : span.offset + span.size_bytes], span, reading) for span in spans]
         else:
             pieces = _pieces(view[region.offset : region.offset + region.size_bytes], final=True)
             chunks += [Piece(piece) for piece in pieces]
     return chunks
+
+
+def _piece(raw: memoryview, span: ChunkSpan, reading: Reading) -> Piece:
+    return Piece(raw, span.dtype, reading.base(span), span.columns)
 
 
 def _pieces(window: memoryview, final: bool) -> list[memoryview]:

@@ -25,6 +25,16 @@ def test_a_tensor_is_cut_at_fixed_offsets_from_its_start() -> None:
     ]
 
 
+def test_chunks_know_how_long_the_rows_of_their_tensor_are() -> None:
+    def columns(shape: tuple[int, ...], order: str) -> int:
+        return next(iter(cut_tensor(Tensor("w", "U8", shape, 0, 24, order)))).columns
+
+    assert columns((2, 3, 4), "C") == 4
+    assert columns((2, 3, 4), "F") == 2
+    assert columns((24,), "C") == 0
+    assert columns((2, 12), "strides:1,12") == 0
+
+
 def test_an_empty_tensor_has_no_chunks() -> None:
     assert list(cut_tensor(Tensor("w", "F32", (0,), 100, 0))) == []
 

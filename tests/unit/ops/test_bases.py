@@ -82,6 +82,22 @@ def test_every_level_comes_back(add: Any, level: str) -> None:
     assert [cost(result) < 0.6 for result in results] == [False, True, True, True]
 
 
+def by_columns(named: Arrays, shape: tuple[int, ...]) -> Arrays:
+    """Return one tensor after a step that moved all its rows alike, in this shape."""
+    value = named["encoder.0.weight"]
+    moved = value + np.random.default_rng(5).normal(scale=3e-5, size=value.shape[1]).astype(np.float32)
+    return {"encoder.0.weight": moved.astype(np.float32).reshape(shape)}
+
+
+def test_rows_that_moved_alike_are_cheaper_than_elements(add: Any) -> None:
+    first, other = trained(), trained(1)
+    add(as_safetensors(first), name="rows")
+    add(as_safetensors({name: value.reshape(-1) for name, value in other.items()}), name="flat")
+    rows = add(as_safetensors(by_columns(first, (700, 800))), name="rows", base="rows")
+    elements = add(as_safetensors(by_columns(other, (560_000,))), name="flat", base="flat")
+    assert rows.stored_bytes < 0.8 * elements.stored_bytes
+
+
 def test_a_parent_is_found_under_another_name(add: Any) -> None:
     add(as_safetensors({name: -value for name, value in trained(7).items()}), name="stranger")
     add(as_safetensors(trained()), name="parent")

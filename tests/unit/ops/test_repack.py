@@ -112,6 +112,21 @@ def test_versions_that_were_stored_whole_become_differences(repository: Reposito
     assert_all_there(tmp_path, content)
 
 
+def test_rows_that_moved_alike_become_cheaper_than_elements(tmp_path: Path) -> None:
+    sizes = []
+    old = np.random.default_rng(0).normal(scale=0.03, size=(300, 512)).astype(np.float32)
+    moved = old + np.random.default_rng(1).normal(scale=3e-5, size=512).astype(np.float32)
+    for name, shape in (("rows", (300, 512)), ("flat", (300 * 512,))):
+        with Repository.init(tmp_path / name) as repository:
+            place = tmp_path / "weights.safetensors"
+            for value in (old, moved):
+                place.write_bytes(as_safetensors({"w": value.reshape(shape)}))
+                repository.add(place, name="m", type="t", compression="fast")
+            sizes.append(repository.repack("max").bytes_after)
+    rows, flat = sizes
+    assert rows < 0.95 * flat
+
+
 def test_chains_stay_bounded(repository: Repository, tmp_path: Path) -> None:
     for number in range(2 * MAX_CHAIN + 2):
         place = tmp_path / "w.safetensors"
