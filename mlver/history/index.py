@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mlver.errors import IntegrityError
-from mlver.history.log import EventLog, LogStorage, is_continuation, log_parts
+from mlver.history.log import EventLog, LogStorage, is_continuation, part_ranges
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.ids import ManifestId
 from mlver.names import LATEST, fold
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlver.history.event import Event
 
 NAMES_FOLDER = "names"
+LOGS_FOLDER = "log"
 NAMES_KEY = 0
 
 _HIGHEST = 1 << 62
@@ -94,12 +95,9 @@ class VersionIndex:
 
         with self._connection.transaction():
             restart(self._connection, key)
-            parts = log_parts(self._storage, folder)
-            for part, end in zip(parts, [*(part.start for part in parts[1:]), _HIGHEST], strict=True):
+            for part, end in part_ranges(self._storage, folder):
                 enter(self._connection, key, part.name)
-                for event in EventLog(self._storage, folder, part.name).events(part.start):
-                    if event.number >= end or is_continuation(event):
-                        break  # a continuation that came just now is met by the next `refresh`
+                for event in EventLog(self._storage, folder, part.name).events_until(part.start, end):
                     apply(self._connection, key, event)
             if key == NAMES_KEY:
                 drop_nameless(self._connection)
@@ -138,6 +136,14 @@ class VersionIndex:
         rows = self._rows("SELECT name FROM artifacts WHERE key != 0 UNION ALL SELECT name FROM former_names")
         folders = self._rows("SELECT folder FROM artifacts WHERE key != 0")
         return next((used for (used,) in [*rows, *folders] if fold(used) == wanted), None)
+
+    def artifact_like(self, name: str) -> ArtifactRecord | None:
+        """Return the artifact whose log is in the folder `name`, else one that has or had a name like it."""
+        row = self._first(f"SELECT {_ARTIFACT_COLUMNS} FROM artifacts WHERE key != 0 AND folder = ?", name)
+        if row:
+            return ArtifactRecord(*row)
+        used = self.name_in_use(name)
+        return None if used is None else self.artifact(used) or self.renamed_artifact(used)
 
     def next_version(self, artifact: ArtifactRecord) -> int:
         """Return the number that the artifact's next version gets; never one that was used."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SEGMENT_EVENTS = 256
 _PART = re.compile("part-[0-9a-f]{16}")
+_HIGHEST = 1 << 62
 MAX_SEGMENT_BYTES = 256 << 20
 
 
@@ -67,6 +68,30 @@ def log_parts(storage: LogStorage, folder: str) -> list[LogPart]:
             break
         parts.append(LogPart(_checked_part(action.part, parts), action.start))
     return parts
+
+
+def part_ranges(storage: LogStorage, folder: str) -> list[tuple[LogPart, int]]:
+    """Return the parts of a log, each with the number from which on its events do not count.
+
+    Raises:
+        IntegrityError: See `log_parts`.
+    """
+    ranges = []
+    end = _HIGHEST
+    for part in reversed(log_parts(storage, folder)):
+        ranges.append((part, end))
+        end = min(end, part.start)
+    return ranges[::-1]
+
+
+def effective_events(storage: LogStorage, folder: str) -> Iterator[Event]:
+    """Yield the events that a log consists of, in order.
+
+    Raises:
+        IntegrityError: One of them is damaged or missing.
+    """
+    for part, end in part_ranges(storage, folder):
+        yield from EventLog(storage, folder, part.name).events_until(part.start, end)
 
 
 def is_continuation(event: Event) -> bool:
@@ -149,6 +174,13 @@ class EventLog:
                 break
             number += 1
         self._refuse_gap(number, names)
+
+    def events_until(self, start: int, end: int) -> Iterator[Event]:
+        """Yield the events from `start` to below `end`, without a continuation; see `events`."""
+        for event in self.events(start):
+            if event.number >= end or is_continuation(event):
+                return  # a continuation that came just now is met by the next `VersionIndex.refresh`
+            yield event
 
     def single_events(self) -> Iterator[Event]:
         """Yield all events, of all parts, each from its own file and none from a segment.

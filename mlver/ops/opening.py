@@ -102,7 +102,8 @@ class OpenRepository:
             name = self.storage.read(HEAD_NAME).decode("utf-8", "replace").strip()
         except NotFoundError:
             return None
-        found = self.index.artifact(name) or self.index.renamed_artifact(name)
+        index = self.index
+        found = index.artifact(name) or index.renamed_artifact(name) or index.artifact_like(name)
         return found.name if found else None
 
     def set_current(self, artifact: str) -> None:

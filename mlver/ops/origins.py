@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,3 +72,24 @@ def _key(repository: OpenRepository, place: Path) -> str:
 
 def _name(path: str) -> str:
     return f"{ORIGINS_FOLDER}/{blake3_hex(path.encode())[:32]}.json"
+
+
+def correct_origins(repository: OpenRepository, old: str, new: str, numbers: Mapping[int, int]) -> None:
+    """Let folders that came from versions of an artifact come from those that these are now.
+
+    Args:
+        repository: The repository.
+        old: The artifact's name.
+        new: Name of the one whose versions they are now.
+        numbers: New numbers by old ones; others stay.
+    """
+    if old == new and not numbers:
+        return
+    for name in repository.storage.list(ORIGINS_FOLDER):
+        place = f"{ORIGINS_FOLDER}/{name}"
+        with suppress(ValueError, LookupError, TypeError):  # a convenience: what cannot be read is left alone
+            document = json.loads(repository.storage.read(place))
+            if document["artifact"] == old:
+                number = document["version"]
+                document |= {"artifact": new, "version": numbers.get(number, number)}
+                repository.storage.put(place, canonical_json(document))

@@ -1,6 +1,6 @@
 """Real servers on the loopback, each started once for all tests of a session that ask for it.
 
-Nothing is installed here: SeaweedFS and fake-gcs-server come with the `servers` extra, sshd and nginx from the system.
+Nothing is installed here: SeaweedFS and fake-gcs-server come with the `dev` extra, sshd and nginx from the system.
 Where one cannot be had, its tests are skipped with a line that says so.
 """
 

@@ -7,20 +7,18 @@ the unpushed ones after them, and one exclusive creation at the end of the old p
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from mlver.digests import canonical_json
 from mlver.errors import ConflictError, MlverError
 from mlver.history.event import ContinueLog, Event, encode_event, new_event
 from mlver.history.index import NAMES_FOLDER
 from mlver.history.log import SEGMENT_EVENTS
 from mlver.history.records import ArtifactRecord
 from mlver.ops.opening import OpenRepository
-from mlver.ops.origins import ORIGINS_FOLDER
+from mlver.ops.origins import correct_origins
 from mlver.ops.remotes.opening import OpenRemote, open_remote
 from mlver.ops.remotes.replay import Replayed, Scratch
 
@@ -89,7 +87,8 @@ def adopt(
         if adopted is not None:
             index.refresh(artifact)
             _note(remote, artifact, news[-1].number)
-            _correct_origins(repository, artifact, adopted.renumbered)
+            if artifact is not None:
+                correct_origins(repository, artifact.name, artifact.name, adopted.renumbered)
             return adopted
 
 
@@ -169,18 +168,3 @@ def _note(remote: OpenRemote, artifact: ArtifactRecord | None, number: int) -> N
     folder = folder_of(artifact)
     if number > remote.known_head(folder):
         remote.note_head(folder, number)
-
-
-def _correct_origins(
-    repository: OpenRepository, artifact: ArtifactRecord | None, renumbered: Mapping[int, int]
-) -> None:
-    """Let folders that came from a version that has another number now come from that number."""
-    if artifact is None or not renumbered:
-        return
-    for name in repository.storage.list(ORIGINS_FOLDER):
-        place = f"{ORIGINS_FOLDER}/{name}"
-        with suppress(ValueError, LookupError, TypeError):  # a convenience: what cannot be read is left alone
-            document = json.loads(repository.storage.read(place))
-            if document["artifact"] == artifact.name and document["version"] in renumbered:
-                document["version"] = renumbered[document["version"]]
-                repository.storage.put(place, canonical_json(document))

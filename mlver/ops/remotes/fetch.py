@@ -11,6 +11,7 @@ from mlver.history.index import NAMES_FOLDER
 from mlver.history.records import ArtifactRecord
 from mlver.ops.opening import OpenRepository
 from mlver.ops.remotes.adopt import Adopted, adopt
+from mlver.ops.remotes.joining import join_strays
 from mlver.ops.remotes.opening import OpenRemote, open_remote
 from mlver.ops.remotes.remote_log import RemoteLog
 from mlver.store.remote.storage import RemoteStorage
@@ -78,9 +79,7 @@ def fetch_from(repository: OpenRepository, remote: OpenRemote, dry_run: bool = F
     repository.index.refresh()
     first = remote.known_head(NAMES_FOLDER) + 1
     names = log_of(remote, NAMES_FOLDER).read_from(first)
-    notices: list[str] = []
-    if not dry_run and names:
-        notices += adopt(repository, remote, None, first, names).notices
+    notices = [] if dry_run else settle_names(repository, remote, first, names)
     artifacts: dict[str, ArtifactRecord | None] = {
         f"log/{artifact.folder}": artifact for artifact in repository.index.artifacts(empty=True)
     }
@@ -117,6 +116,22 @@ def fetch_from(repository: OpenRepository, remote: OpenRemote, dry_run: bool = F
 def log_of(remote: OpenRemote, folder: str) -> RemoteLog:
     """Return a log of a remote."""
     return RemoteLog(remote.storage, folder, listable=not remote.is_read_only)
+
+
+def settle_names(repository: OpenRepository, remote: OpenRemote, first: int, names: Sequence[Event]) -> list[str]:
+    """Let the names here be the remote's, with unpushed ones after them, and what joined another artifact be there.
+
+    Args:
+        repository: The repository.
+        remote: The remote.
+        first: Number from which on the logs of names may differ.
+        names: The remote's events from there on.
+
+    Returns:
+        What was left out, and why.
+    """
+    notices = adopt(repository, remote, None, first, names).notices if names else []
+    return [*notices, *join_strays(repository)]
 
 
 def read_news(remote: OpenRemote, folders: Sequence[str]) -> dict[str, tuple[int, list[Event]]]:

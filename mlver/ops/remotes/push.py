@@ -122,12 +122,30 @@ def push(
             raise RemoteError(f"Nothing can be written to {remote.address.url}.")
         repository.index.refresh()
         repository.refresh_packs()
-        tasks = _tasks(repository, remote, revisions)
-        try:
-            return _push(repository, remote, tasks, force, dry_run, progress or Silent())
-        finally:
-            for task in tasks:
-                task.scratch.close()
+        notices: list[str] = []
+        while True:
+            if not dry_run:
+                notices += _settle_names(repository, remote)
+            tasks = _tasks(repository, remote, revisions)
+            try:
+                return _push(repository, remote, tasks, force, dry_run, progress or Silent(), notices)
+            except _NameTaken:
+                continue  # someone was faster, just now: what was sent counts
+            finally:
+                for task in tasks:
+                    task.scratch.close()
+
+
+class _NameTaken(Exception):
+    """An artifact joined another one while its name was published."""
+
+
+def _settle_names(repository: OpenRepository, remote: OpenRemote) -> list[str]:
+    """Find out which artifacts made here are versions of others' by now, before anything is said of them."""
+    first = remote.known_head(NAMES_FOLDER) + 1
+    if repository.index.head(NAMES_KEY) < first:
+        return []  # nothing was named here
+    return settle_names(repository, remote, first, log_of(remote, NAMES_FOLDER).read_from(first))
 
 
 def _push(
@@ -137,10 +155,10 @@ def _push(
     force: bool,
     dry_run: bool,
     progress: Progress,
+    notices: list[str],
 ) -> PushResult:
     for task in tasks:
         task.plan = _plan(repository, task, force)
-    notices: list[str] = []
     gone, damaged = refresh_packs(remote)
     notices += damaged
     if gone:
@@ -154,6 +172,7 @@ def _push(
     shipment = plan_shipment(repository, remote, every, damaged_chunks(known_damage))
     if dry_run:
         pushed = [_pushed(task, task.plan.events) for task in tasks if task.artifact and task.plan.events]
+        notices += [notice for task in tasks if task.artifact is None for notice in task.plan.notices]
         return _result(remote, True, pushed, shipment, notices)
     if shipment.locations:
         send(repository, remote, shipment, progress)
@@ -167,6 +186,8 @@ def _push(
             pushed.append(_pushed(task, events))
         elif task.artifact is None:
             notices += task.plan.notices
+            if not {other.artifact for other in tasks} <= {None, *repository.index.artifacts(empty=True)}:
+                raise _NameTaken
     return _result(remote, False, pushed, shipment, notices)
 
 

@@ -135,6 +135,7 @@ class _Replay:
         self._index = scratch.index
         self._force = force
         self._give_way = give_way
+        self._holders: dict[str, int] = {}
         self._versions: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
         self._result = Replayed()
@@ -232,11 +233,15 @@ class _Replay:
         return replace(action, version=version.number)
 
     def _name(self, action: CreateArtifact | RenameArtifact | SetType) -> Action | None:
-        there = self._index.artifact(action.artifact)
         if isinstance(action, CreateArtifact):
-            return self._create(action, there)
-        if there is None:
-            self._result.notices.append(f"Someone else renamed {action.artifact!r} meanwhile; theirs stands.")
+            return self._create(action)
+        there = self._holder(action.artifact)
+        if isinstance(action, RenameArtifact):
+            self._holders[action.to] = there.key
+        if isinstance(action, RenameArtifact) and there.name == action.to:
+            return None
+        if there.name != action.artifact:
+            self._result.notices.append(f"{action.artifact!r} is called {there.name!r} by others; theirs stands.")
             return None
         if isinstance(action, SetType):
             return None if there.type == action.to else replace(action, was=there.type)
@@ -247,20 +252,30 @@ class _Replay:
         self._result.notices.append(f"{action.artifact!r} was not renamed to {action.to!r}, which is taken there.")
         return None
 
-    def _create(self, action: CreateArtifact, there: ArtifactRecord | None) -> CreateArtifact | None:
-        if there is not None and there.folder == action.artifact:
-            if there.type != action.type:
-                self._result.notices.append(
-                    f"Someone else made {action.artifact!r} first, with the type {there.type!r}, which stands."
-                )
-            return None
-        used = self._index.name_in_use(action.artifact)
-        if used is None:
+    def _create(self, action: CreateArtifact) -> CreateArtifact | None:
+        """Make an artifact, or let it join the one that is found by its name: then there is one instead of two."""
+        there = self._index.artifact_like(action.artifact)
+        if there is None:
             return action
-        raise ConflictError(
-            f"The name {action.artifact!r} cannot be told from {used!r}, which is or was another artifact's there.",
-            "Add the versions anew under another name: mlver pull, then mlver add --name NAME.",
-        )
+        self._holders[action.artifact] = there.key
+        if there.name != action.artifact:
+            self._result.notices.append(
+                f"{action.artifact!r} is, or cannot be told from, a name of {there.name!r}, which someone else made: "
+                f"its versions are versions of {there.name!r} now."
+            )
+        if there.type != action.type:
+            self._result.notices.append(
+                f"Someone else made {there.name!r} first, with the type {there.type!r}, which stands."
+            )
+        return None
+
+    def _holder(self, name: str) -> ArtifactRecord:
+        """Return the artifact that bore `name` here: it may be called otherwise now, or have joined another one."""
+        key = self._holders.get(name)
+        every = self._index.artifacts(empty=True)
+        found = next((artifact for artifact in every if artifact.key == key), None) or self._owner(name)
+        assert found is not None  # names never go away, so what this person knew is there still
+        return found
 
     def _owner(self, name: str) -> ArtifactRecord | None:
         return self._index.artifact(name) or self._index.renamed_artifact(name)

@@ -50,7 +50,7 @@ class SftpService:
         try:
             self._paramiko: Any = import_module("paramiko")
         except ImportError as error:
-            raise RemoteError("sftp:// needs the package paramiko.", "Install it: pip install paramiko") from error
+            raise RemoteError("sftp:// needs the package paramiko.", "Install it: pip install 'mlver[sftp]'") from error
         self._folder = folder.rstrip("/")
         self._login = {"hostname": host, "port": port, "username": user, "key_filename": key_file}
         self._known_hosts = known_hosts
