@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from mlver import codec
 from mlver.chunks.reader import ChunkReader
-from mlver.digests import Buffer, checksum
+from mlver.digests import Buffer
 from mlver.errors import IntegrityError
+from mlver.formats import NO_ROWS, Rows
 from mlver.ids import ChunkId
 from mlver.store.pack import Frame, FrameHeader, build_frame
 
@@ -46,13 +47,13 @@ class Piece:
         raw: Its bytes.
         dtype: Element type if it lies in a tensor.
         base: What it may resemble.
-        columns: Elements in a row of that tensor, 0 if it has no rows.
+        rows: Where in the rows of its tensor it lies, if it lies in one.
     """
 
     raw: Buffer
     dtype: str | None = None
     base: Base | None = None
-    columns: int = 0
+    rows: Rows = NO_ROWS
 
 
 class BaseBytes(NamedTuple):
@@ -97,7 +98,8 @@ def encode_against(identity: ChunkId, piece: Piece, base: BaseBytes | None, leve
             level,
             base_dtype=piece.base.dtype,
             base_skip=piece.base.skip_bytes,
-            columns=piece.columns,
+            columns=piece.rows.columns,
+            column=piece.rows.column,
         )
     used = base if encoded.encoding in codec.BASE_ENCODINGS else None
     _check(identity, piece.raw, encoded, used)
@@ -128,9 +130,13 @@ def joined(raws: Sequence[Buffer]) -> Buffer:
 def _check(identity: ChunkId, raw: Buffer, encoded: codec.Encoded, base: BaseBytes | None) -> None:
     if encoded.encoding == codec.RAW:
         return  # the bytes themselves
-    again = codec.decode(encoded.encoding, joined(encoded.parts), len(raw), base.raw if base else None)
-    if checksum(again) != checksum(raw):
-        raise IntegrityError(
-            f"Chunk {identity.hex()} did not come back as it was when its encoding was read again.",
-            "Nothing was recorded. The memory of this machine may be faulty: test it.",
-        )
+    broken: IntegrityError | None = None
+    try:
+        if codec.decodes_to(encoded, raw, base.raw if base else None):
+            return
+    except IntegrityError as error:
+        broken = error
+    raise IntegrityError(
+        f"Chunk {identity.hex()} did not come back as it was when its encoding was read again.",
+        "Nothing was recorded. The memory of this machine may be faulty: test it.",
+    ) from broken

@@ -6,6 +6,7 @@ two writers stored it at once or one wrote it anew: a copy that cannot be decode
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from mlver import codec
 from mlver.digests import Buffer, chunk_id
 from mlver.errors import IntegrityError, NotFoundError
 from mlver.ids import ChunkId, PackId
+from mlver.store.aside import put_all_back
 from mlver.store.chunk_index import ChunkIndex, Location
-from mlver.store.pack import FrameHeader, read_frame, split_bases
+from mlver.store.pack import PACKS_FOLDER, FrameHeader, read_frame, split_bases
 from mlver.store.storage import Storage
 
 MAX_BASE_DEPTH = 64
@@ -66,6 +68,8 @@ class ChunkReader:
         self._storage = storage
         self._index = index
         self._missing: set[PackId] = set()
+        self._looked_aside = False
+        self._looking_aside = threading.Lock()
 
     def read(self, chunk: ChunkId, size_bytes: int) -> Buffer:
         """Return the raw bytes of a chunk.
@@ -103,7 +107,7 @@ class ChunkReader:
 
     def find(self, chunk: ChunkId) -> Location | None:
         """Return a place where the chunk should be."""
-        return self._index.find(chunk)
+        return self._index.find(chunk) or self._find_aside(chunk)
 
     def frames(self, chunk: ChunkId, location: Location) -> Iterator[tuple[FrameHeader, memoryview]]:
         """Yield the sound frames of a chunk: the one at `location`, and then those that lie elsewhere.
@@ -119,7 +123,7 @@ class ChunkReader:
             self._ask_packs(location.pack)
         else:
             yield first
-        for again in self._index.find_all(chunk):
+        for again in self._index.find_all(chunk) or self._put_back(chunk):
             if failure is None and again == location:
                 continue
             with suppress(IntegrityError, NotFoundError):
@@ -135,6 +139,7 @@ class ChunkReader:
         """Read a chunk; whatever was wrong on the way shows in its own digest, so its bases are not hashed at first."""
         if chunk in recent:
             return recent[chunk]
+        location = location or self._find_aside(chunk)
         if location is None:
             raise IntegrityError(f"Chunk {chunk.hex()} is missing.", _HINT)
         with suppress(IntegrityError):
@@ -142,6 +147,17 @@ class ChunkReader:
             if found.depth == 0 or chunk_id(found.raw) == chunk:
                 return found
         return _Walk(self, chunk, None).read(location)
+
+    def _find_aside(self, chunk: ChunkId) -> Location | None:
+        return next(iter(self._put_back(chunk)), None)
+
+    def _put_back(self, chunk: ChunkId) -> list[Location]:
+        """Return where a chunk is that was nowhere, once what a collector has set aside is back in its place."""
+        with self._looking_aside:
+            if not self._looked_aside and put_all_back(self._storage, PACKS_FOLDER):
+                self._index.refresh(self._storage)
+            self._looked_aside = True
+        return self._index.find_all(chunk)
 
     def _ask_packs(self, pack: PackId) -> None:
         """Ask the packs themselves where chunks are, since the index is only a cache."""

@@ -7,7 +7,7 @@ look-ups), one thread appends in order, and another one waits for the disk while
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -55,6 +55,7 @@ class ChunkWriter:
         storage: Where packs go.
         index: Which chunks are known; new ones are entered at `finish`.
         level: How much time smaller packs are worth.
+        lost: Chunks to write even if they seem to be known: what they rest on is gone.
 
     Attributes:
         new_bytes: Raw bytes that the store did not have.
@@ -63,8 +64,11 @@ class ChunkWriter:
         base_problems: What is wrong with bases that could not be read, each said once.
     """
 
-    def __init__(self, storage: Storage, index: ChunkIndex, level: Level = "balanced") -> None:
+    def __init__(
+        self, storage: Storage, index: ChunkIndex, level: Level = "balanced", lost: Collection[ChunkId] = ()
+    ) -> None:
         self._storage = storage
+        self._lost = frozenset(lost)
         self._index = index
         self._level = level
         self._reader = ChunkReader(storage, index)
@@ -107,7 +111,7 @@ class ChunkWriter:
         known = self._index.find_many(ids)
         prepared = []
         for identity, piece in zip(ids, pieces, strict=True):
-            if identity in known or identity in self._written:
+            if (identity in known and identity not in self._lost) or identity in self._written:
                 prepared.append(PreparedChunk(identity, len(piece.raw), None))
                 continue
             frame, problem = encode_chunk(identity, piece, self._reader, self._level)

@@ -72,9 +72,9 @@ class Call(typer.Context):
     @contextmanager
     def progress(self) -> Iterator[Progress]:
         """Yield what a heavy op reports its progress to; the bar is gone at the end, whatever happened."""
-        from mlver.cli.memory import keep_freed_memory
+        from mlver.cli.heavy import prepare
 
-        keep_freed_memory()
+        prepare()
         if not self.out.terminal.bars or self.mode is Mode.QUIET:
             yield Silent()
             return

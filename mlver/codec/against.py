@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mlver.codec import alone, cast, delta, entropy, levels, loops, residuals
+from mlver.codec import alone, cast, delta, entropy, factors, levels, loops, residuals
 from mlver.codec.encoded import CAST, DELTA, ELEMENT_BYTES, LEVELS, Effort, Encoded
 from mlver.codec.frames import Buffer
 from mlver.codec.residuals import View
-from mlver.codec.shapes import Elements, Exponent
+from mlver.codec.shapes import Elements, Expectation, Exponent
 from mlver.errors import IntegrityError
 
 _PIECES = 8
 _PIECE_BYTES = 4096
 _WHOLE_BYTES = 1 << 17
 """Up to this size a chunk is done in every way."""
-_STEPS_AMONG = 32
-"""A sample is about so small a part of a chunk, and is to bear that part of the steps."""
+_MUCH = 1 / 8
+"""Of what leaves more than this it is worth to ask whether the change is of low rank."""
 _NEAR = 0.1
 """Sizes that differ by less than this part may be the other way round in the whole chunk."""
 _CLEAR = 1 / 2
@@ -40,13 +40,13 @@ _DECODERS: dict[int, Callable[[Buffer, int, Buffer], memoryview]] = {
 
 
 def encode(
-    raw: Buffer, dtype: str, base: Buffer, base_dtype: str, effort: Effort, base_skip: int, columns: int
+    raw: Buffer, dtype: str, base: Buffer, base_dtype: str, effort: Effort, base_skip: int, columns: int, column: int
 ) -> Encoded:
     """Encode one chunk of a known dtype with or without its base; see `mlver.codec.encode`."""
     if base_dtype != dtype:
         return _encode_cast(raw, dtype, base, base_dtype, base_skip)
     plain = plain_view(raw, dtype, residuals.aligned(base, len(raw)))
-    sample_bytes, trials = _trials(plain, dtype, effort, columns)
+    sample_bytes, trials = _trials(plain, dtype, effort, columns, column)
     least = min(trials, key=_with_time(effort))
     if len(raw) > _WHOLE_BYTES and least.size_bytes > sample_bytes * _CLEAR:
         itself = alone.encode(_sampled(plain.values).data.cast("B"), dtype).size_bytes
@@ -70,6 +70,20 @@ def decode(encoding: int, payload: Buffer, raw_size: int, base: Buffer) -> memor
     if decoder is None:
         raise IntegrityError(f"A chunk has encoding {encoding}, which this version of mlver does not know.")
     return decoder(payload, raw_size, base)
+
+
+def decodes_to(encoded: Encoded, raw: Buffer, base: Buffer) -> bool:
+    """Tell whether what was encoded gives back a chunk; see `mlver.codec.decodes_to`.
+
+    Raises:
+        IntegrityError: It is no valid encoding of a chunk of this size.
+    """
+    if encoded.encoding == DELTA:
+        return delta.decodes_to(encoded.parts, raw, base)
+    if encoded.encoding == LEVELS:
+        return levels.decodes_to(encoded.parts, raw, base)
+    again = decode(encoded.encoding, encoded.payload(), len(raw), base)
+    return np.array_equal(*(np.frombuffer(each, np.uint8) for each in (again, raw)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,7 @@ def plain_view(raw: Buffer, dtype: str, base: Buffer) -> View:
     )
 
 
-def _trials(plain: View, dtype: str, effort: Effort, columns: int) -> tuple[int, list[_Trial]]:
+def _trials(plain: View, dtype: str, effort: Effort, columns: int, column: int) -> tuple[int, list[_Trial]]:
     """Return the size of a sample in bytes, and what seems to be worth a trial of what the effort allows."""
     sample = _sample(plain)
     trials = [_Trial(plain, DELTA, _delta_bytes(sample))]
@@ -108,6 +122,13 @@ def _trials(plain: View, dtype: str, effort: Effort, columns: int) -> tuple[int,
         views.append(replace(plain, expectation=steps, expected=residuals.expected(plain.base, steps)))
     trials += [_levels_trial(view) for view in views]
     least = min(trials[1:], key=lambda trial: trial.size_bytes)
+    if least.size_bytes > sample.values.nbytes * _MUCH:
+        found = factors.find(plain.values, plain.base, dtype, columns, column)
+        if found is not None:
+            told = Expectation(factors=found)
+            view = replace(plain, expectation=told, expected=residuals.expected(plain.base, told))
+            trials.append(_levels_trial(view))
+            least = min(least, trials[-1], key=lambda trial: trial.size_bytes)
     if plain.exponent.mask and (effort == "max" or least.size_bytes > sample.values.nbytes * _CLEAR):
         # Of elements that hardly resemble their base, or moved by a factor, the exponent says nothing.
         trials.append(_levels_trial(replace(least.view, exponent=Exponent())))
@@ -144,8 +165,8 @@ def _levels_trial(view: View) -> _Trial:
     sample = _sample(view)
     _, found = levels.sort(sample, levels.PLANE)
     coded = entropy.bits(loops.current.count(found.classes, found.symbols)) / 8
-    steps = 0 if sample.expectation.steps is None else sample.expectation.steps.nbytes / _STEPS_AMONG
-    size_bytes = coded + _plane_bytes(found.plane) + found.low.nbytes + found.escapes.nbytes + steps
+    told = view.expectation.told_bytes * sample.values.nbytes / view.values.nbytes
+    size_bytes = coded + _plane_bytes(found.plane) + found.low.nbytes + found.escapes.nbytes + told
     cut = levels.PLANE if found.plane.size > found.symbols.size else levels.CODED
     return _Trial(view, LEVELS, size_bytes, cut)
 

@@ -46,6 +46,19 @@ def decode(encoding: int, payload: Buffer, raw_size: int) -> bytes | memoryview:
     raise IntegrityError(f"A chunk has encoding {encoding}, which this version of mlver does not know.")
 
 
+def decodes_to(encoded: Encoded, raw: Buffer) -> bool:
+    """Tell whether what was encoded gives back a chunk; see `mlver.codec.decodes_to`.
+
+    Raises:
+        IntegrityError: It is no valid encoding of a chunk of this size.
+    """
+    if encoded.encoding == PLANES:
+        from mlver.codec import planes
+
+        return planes.decodes_to(encoded.parts, raw)
+    return bytes(decode(encoded.encoding, encoded.payload(), len(raw))) == bytes(raw)
+
+
 def _encode_elements(raw: Buffer, element_bytes: int, move_sign: bool) -> Encoded:
     from mlver.codec import planes, sparse
 

@@ -9,9 +9,12 @@ Layout of the payload, in this order::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlver.codec import loops, planes, residuals
 from mlver.codec.frames import Buffer
 from mlver.codec.residuals import View
+from mlver.codec.shapes import Elements
 
 
 def encode(view: View) -> tuple[Buffer, ...]:
@@ -28,6 +31,21 @@ def decode(payload: Buffer, raw_size: int, base: Buffer) -> memoryview:
         IntegrityError: `payload` is not the residuals of `raw_size` bytes.
     """
     reader = planes.Reader(memoryview(payload))
+    return planes.decode_joined(reader, raw_size, _read_expected(reader, raw_size, base))
+
+
+def decodes_to(parts: Sequence[Buffer], raw: Buffer, base: Buffer) -> bool:
+    """Tell whether a payload in parts gives back a chunk.
+
+    Raises:
+        IntegrityError: The payload is not the residuals of a chunk of this size.
+    """
+    reader = planes.Reader.of(parts)
+    return planes.is_joined(reader, raw, _read_expected(reader, len(raw), base))
+
+
+def _read_expected(reader: planes.Reader, raw_size: int, base: Buffer) -> Elements:
+    """Read the head of a payload, and return what is expected of the elements, shape (n,)."""
     element_bytes, expectation = residuals.read_head(reader, raw_size)
     old = residuals.elements(residuals.aligned(base, raw_size), element_bytes)
-    return planes.decode_joined(reader, raw_size, residuals.expected(old, expectation))
+    return residuals.expected(old, expectation)

@@ -45,3 +45,7 @@ class Encoded:
     def size_bytes(self) -> int:
         """Size of the payload in bytes."""
         return sum(len(part) for part in self.parts)
+
+    def payload(self) -> Buffer:
+        """Return the payload in one piece; a copy, if it was in several."""
+        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)

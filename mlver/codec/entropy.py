@@ -50,7 +50,8 @@ def encode(classes: Plane, symbols: Plane, tables: tuple[int, ...]) -> list[Buff
     lanes = min(max(1, classes.size // _SYMBOLS_A_LANE), MAX_LANES)
     lanes -= lanes % 8 if lanes > 8 else 0  # vectors have eight
     shares = _shares(counts)
-    states, words = loops.current.entropy_encode(_limited(classes, number), symbols, shares, lanes)
+    shares[number:] = shares[number - 1]
+    states, words = loops.current.entropy_encode(classes, symbols, shares, lanes)
     used = int(np.flatnonzero(counts.any(axis=1))[-1]) + 1
     head = _write_shares(shares[:used]) + lanes.to_bytes(2, "little") + states.astype("<u4").tobytes()
     return [
@@ -71,14 +72,10 @@ def decode(reader: planes.Reader, classes: Plane) -> Plane:
         raise IntegrityError(f"A chunk's symbols are in {lanes} lanes.")
     states = np.frombuffer(reader.take(4 * lanes), "<u4")
     words = np.frombuffer(reader.take(2 * reader.length()), "<u2")
-    symbols = loops.current.entropy_decode(_limited(classes, len(shares)), shares, states, words)
+    symbols = loops.current.entropy_decode(classes, shares, states, words)
     if symbols is None:
         raise IntegrityError("A chunk's symbols are damaged.")
     return symbols
-
-
-def _limited(classes: Plane, number: int) -> Plane:
-    return classes if number == MAX_CLASSES else np.minimum(classes, np.uint8(number - 1))
 
 
 def _merged(counts: Counts, number: int) -> Counts:

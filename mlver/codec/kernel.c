@@ -40,6 +40,7 @@ enum {
     PROBABILITY_BITS = 12,
     SLOTS = 1 << PROBABILITY_BITS,
     MAX_LANES = 256,
+    FEW_LOW = 32, /* elements with low bits that are done one by one */
     LEARN_SLOTS = 1 << 14,
     LEARN_SAMPLE = 1 << 12,
     LEARN_MIN_SEEN = 4,
@@ -78,6 +79,33 @@ static int bit_length(u64 value)
 {
     return value ? 64 - __builtin_clzll(value) : 0;
 }
+
+#if defined(__AVX2__)
+#define FINDS_BYTES 1
+/* Which bytes of a block there are of a kind: bit i of found[i / 64]. */
+INLINE void equal_bytes(const u8 *bytes, u8 value, u64 *found)
+{
+    const __m256i wanted = _mm256_set1_epi8((char)value);
+    for (int i = 0; i < BLOCK / 64; i++) {
+        __m256i low = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(bytes + 64 * i)), wanted);
+        __m256i high = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(bytes + 64 * i + 32)), wanted);
+        found[i] = (u32)_mm256_movemask_epi8(low) | (u64)(u32)_mm256_movemask_epi8(high) << 32;
+    }
+}
+
+/* The same for those above a value; all are below 128. */
+INLINE void larger_bytes(const u8 *bytes, u8 value, u64 *found)
+{
+    const __m256i least = _mm256_set1_epi8((char)value);
+    for (int i = 0; i < BLOCK / 64; i++) {
+        __m256i low = _mm256_cmpgt_epi8(_mm256_loadu_si256((const __m256i *)(bytes + 64 * i)), least);
+        __m256i high = _mm256_cmpgt_epi8(_mm256_loadu_si256((const __m256i *)(bytes + 64 * i + 32)), least);
+        found[i] = (u32)_mm256_movemask_epi8(low) | (u64)(u32)_mm256_movemask_epi8(high) << 32;
+    }
+}
+#else
+#define FINDS_BYTES 0
+#endif
 
 #define WIDTH 1
 #define T u8_any
@@ -142,7 +170,7 @@ static int bit_length(u64 value)
 /* Which loops these are: what does not fit the Python around it is not used. */
 EXPORT i64 mlver_abi(void)
 {
-    return 1;
+    return 2;
 }
 
 /* Whether this machine can run what was compiled with -mavx2 -mbmi2. */
@@ -163,11 +191,15 @@ EXPORT void mlver_split(i64 width, const u8 *raw, const u8 *expected, i64 count,
 #undef CALL
 }
 
-EXPORT void mlver_join(i64 width, const u8 *const *planes, const i64 *constants, const u8 *expected, i64 count,
-                       i64 sign_moved, u8 *out){
-#define CALL(w) join##w(planes, constants, (const void *)expected, count, (int)sign_moved, (void *)out)
+EXPORT i64 mlver_join(i64 width, const u8 *const *planes, const i64 *constants, const u8 *expected, i64 count,
+                      i64 sign_moved, u8 *out, const u8 *same)
+{
+    i64 result;
+#define CALL(w) \
+    result = join##w(planes, constants, (const void *)expected, count, (int)sign_moved, (void *)out, (const void *)same)
     BY_WIDTH(CALL)
 #undef CALL
+    return result;
 }
 
 EXPORT i64 mlver_learn(i64 width, const u8 *raw, const u8 *base, i64 count, i64 shift, u64 *keys, u32 *seen, u8 *table)
@@ -233,12 +265,12 @@ EXPORT i64 mlver_classes(i64 width, const u8 *base, const Exponent *exponent, co
 
 EXPORT i64 mlver_merge(i64 width, const u8 *expected, const u8 *base, const Exponent *exponent, const Sorting *sorting,
                        i64 count, const u8 *plane, const u8 *symbols, const u8 *escapes, const u8 *low,
-                       const i64 *sizes, u8 *out)
+                       const i64 *sizes, u8 *out, const u8 *same)
 {
     i64 result;
 #define CALL(w) \
     result = merge##w((const void *)expected, (const void *)base, exponent, sorting, count, plane, symbols, \
-                      (const void *)escapes, low, sizes, (void *)out)
+                      (const void *)escapes, low, sizes, (void *)out, (const void *)same)
     BY_WIDTH(CALL)
 #undef CALL
     return result;

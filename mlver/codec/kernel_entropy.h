@@ -181,14 +181,15 @@ static void fill_places(u8 places[256][8])
 
 /* Decodes a row, whose lanes are a multiple of eight, as the plain loop does; there are eight words more than it takes.
  * Returns the number of words taken. */
-static i64 decode_row(const u8 *classes, i64 lanes, const u32 *slots, u32 *states, const u16_any *words,
+static i64 decode_row(const u8 *classes, u8 last, i64 lanes, const u32 *slots, u32 *states, const u16_any *words,
                       const u8 places[256][8], u8 *symbols)
 {
+    const __m128i highest = _mm_set1_epi8((char)last);
     const __m256i low = _mm256_set1_epi32(SLOTS - 1), one = _mm256_set1_epi32(1), none = _mm256_setzero_si256();
     i64 taken = 0;
     for (i64 i = 0; i < lanes; i += 8) {
         __m256i state = _mm256_loadu_si256((const __m256i *)(states + i));
-        __m256i class = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(classes + i)));
+        __m256i class = _mm256_cvtepu8_epi32(_mm_min_epu8(_mm_loadl_epi64((const __m128i *)(classes + i)), highest));
         __m256i at = _mm256_or_si256(_mm256_slli_epi32(class, PROBABILITY_BITS), _mm256_and_si256(state, low));
         __m256i slot = _mm256_i32gather_epi32((const int *)slots, at, 4);
         __m256i symbol = _mm256_srli_epi32(slot, 24);
@@ -218,6 +219,7 @@ EXPORT i64 mlver_entropy_decode(const u8 *classes, i64 count, const u16_any *sha
     for (i64 lane = 0; lane < lanes; lane++)
         states[lane] = in_states[lane];
     i64 taken = 0;
+    const u8 last = (u8)(class_count - 1); /* classes above take its table */
 #if defined(__AVX2__)
     u8 places[256][8];
     fill_places(places);
@@ -226,15 +228,16 @@ EXPORT i64 mlver_entropy_decode(const u8 *classes, i64 count, const u16_any *sha
         i64 size = count - from < lanes ? count - from : lanes;
 #if defined(__AVX2__)
         if (size % 8 == 0 && word_count - taken >= size + 8) {
-            taken +=
-                decode_row(classes + from, size, slots, states, words + taken, (const u8(*)[8])places, symbols + from);
+            taken += decode_row(classes + from, last, size, slots, states, words + taken, (const u8(*)[8])places,
+                                symbols + from);
             continue;
         }
 #endif
         if (word_count - taken >= size) {
             /* At most one word a symbol is taken, so the one looked at is always there. */
             for (i64 i = 0; i < size; i++) {
-                u32 slot = slots[classes[from + i] * SLOTS + (states[i] & (SLOTS - 1))];
+                u8 class = classes[from + i] < last ? classes[from + i] : last;
+                u32 slot = slots[class * SLOTS + (states[i] & (SLOTS - 1))];
                 symbols[from + i] = (u8)(slot >> 24);
                 u32 state = advanced(states[i], slot);
                 u32 empty = state < STATE_LOW; /* a branch would be guessed wrong half of the time */
@@ -244,7 +247,8 @@ EXPORT i64 mlver_entropy_decode(const u8 *classes, i64 count, const u16_any *sha
             continue;
         }
         for (i64 i = 0; i < size; i++) {
-            u32 slot = slots[classes[from + i] * SLOTS + (states[i] & (SLOTS - 1))];
+            u8 class = classes[from + i] < last ? classes[from + i] : last;
+            u32 slot = slots[class * SLOTS + (states[i] & (SLOTS - 1))];
             symbols[from + i] = (u8)(slot >> 24);
             u32 state = advanced(states[i], slot);
             if (state < STATE_LOW) {

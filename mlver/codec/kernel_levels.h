@@ -18,6 +18,12 @@
 #define SUM_BITS 64
 #define ROOM 57
 #endif
+/* A class before it is moved into 0 ... 63: exponents have at most 16 bits. */
+#if WIDTH <= 2
+#define CLASS uint16_t
+#else
+#define CLASS u32
+#endif
 /* An upper part of a residual, where shifting it by another number of bits each time is fast. */
 #if WIDTH == 8
 #define UPPER u64
@@ -51,6 +57,8 @@ INLINE int32_t NAME(level)(const T *values, const T *exponents, i64 count, T all
 static void NAME(measure)(const T *restrict raw, const T *restrict expected, const T *restrict base,
                           const Exponent *exponent, i64 count, T *restrict values, int32_t *levels)
 {
+    const int shift = (int)exponent->shift;
+    const T mask = (T)exponent->mask;
     for (i64 from = 0; from < count; from += BLOCK) {
         i64 size = count - from < BLOCK ? count - from : BLOCK;
         T *restrict block = values + from;
@@ -69,27 +77,32 @@ static void NAME(measure)(const T *restrict raw, const T *restrict expected, con
             kept[i] = block[i] >> ODD_BITS ? 0 : block[i];
 #endif
             all |= kept[i];
-            exponents[i] = (T)(base[from + i] >> exponent->shift & (u64)exponent->mask);
+            exponents[i] = (T)(base[from + i] >> shift) & mask;
         }
         levels[from / BLOCK] = all ? NAME(level)(kept, exponents, size, all) : ALL_ODD;
     }
 }
 
 typedef struct {
-    int low, high;
+    u8 low, high;
 } NAME(Range);
 
 /* The classes of a block's elements. */
 INLINE NAME(Range) NAME(block_classes)(const T *restrict base, const Exponent *exponent, const Sorting *sorting,
                                        u8 level, i64 count, u8 *restrict classes)
 {
-    int top = (int)sorting->origin + level, last = MAX_CLASSES - 1, low = last, high = 0;
+    const i64 origin = sorting->origin + level;
+    const int shift = (int)exponent->shift;
+    const CLASS top = origin < 0 ? 0 : (CLASS)origin, mask = (CLASS)exponent->mask, last = MAX_CLASSES - 1;
+    u8 low = MAX_CLASSES - 1, high = 0;
     for (i64 i = 0; i < count; i++) {
-        int class = top - (int)(base[i] >> exponent->shift & (u64)exponent->mask);
-        class = class < 0 ? 0 : class > last ? last : class;
-        low = class < low ? class : low;
-        high = class > high ? class : high;
-        classes[i] = (u8) class;
+        CLASS field = (CLASS)(base[i] >> shift) & mask;
+        CLASS class = (CLASS)((top > field ? top : field) - field);
+        classes[i] = (u8)(class < last ? class : last);
+    }
+    for (i64 i = 0; i < count; i++) {
+        low = classes[i] < low ? classes[i] : low;
+        high = classes[i] > high ? classes[i] : high;
     }
     return (NAME(Range)){low, high};
 }
@@ -144,39 +157,100 @@ INLINE void NAME(write_low)(NAME(Written) * to, const UPPER *restrict values, co
     to->fill = fill;
 }
 
+/* Writes upper parts of one limit, and those that reach it to the escapes. */
+INLINE void NAME(write_cut)(const T *restrict upper, T most, i64 size, u8 *restrict cut, T **escapes)
+{
+    u8 some_escaped = 0;
+    for (i64 i = 0; i < size; i++) {
+        some_escaped |= upper[i] >= most;
+        cut[i] = (u8)(upper[i] < most ? upper[i] : most);
+    }
+    if (!some_escaped) return;
+#if FINDS_BYTES
+    if (size == BLOCK) {
+        u64 found[BLOCK / 64];
+        equal_bytes(cut, (u8)most, found);
+        for (int word = 0; word < BLOCK / 64; word++)
+            for (u64 left = found[word]; left; left &= left - 1)
+                *(*escapes)++ = upper[64 * word + __builtin_ctzll(left)];
+        return;
+    }
+#endif
+    for (i64 i = 0; i < size; i++)
+        if (cut[i] == most) *(*escapes)++ = upper[i];
+}
+
+#if FINDS_BYTES
+/* Cuts the few elements of a whole block that have low bits, which gain nothing from being done together; returns 0 if
+ * they are not so few. */
+INLINE int NAME(write_few_low)(NAME(Written) * to, const T *restrict values, const u8 *restrict classes, int unshifted,
+                               T *restrict shifted)
+{
+    u64 found[BLOCK / 64];
+    larger_bytes(classes, (u8)unshifted, found);
+    if (__builtin_popcountll(found[0]) + __builtin_popcountll(found[1]) > FEW_LOW) return 0;
+    u8 *low = to->low;
+    u64 pending = to->pending;
+    int fill = to->fill;
+    memcpy(shifted, values, BLOCK * WIDTH);
+    for (int word = 0; word < BLOCK / 64; word++)
+        for (u64 left = found[word]; left; left &= left - 1) {
+            int i = 64 * word + __builtin_ctzll(left), bits = classes[i] - unshifted;
+            bits = bits > MOST_LOW_BITS ? MOST_LOW_BITS : bits;
+            pending |= ((u64)values[i] & (((u64)1 << bits) - 1)) << fill;
+            shifted[i] = (T)(values[i] >> bits);
+            fill += bits;
+            memcpy(low, &pending, 8);
+            low += fill >> 3;
+            pending >>= fill & ~7;
+            fill &= 7;
+        }
+    to->low = low;
+    to->pending = pending;
+    to->fill = fill;
+    return 1;
+}
+#endif
+
+/* Cuts the elements of a block. */
+INLINE void NAME(cut_low)(NAME(Written) * to, const T *restrict values, const u8 *restrict classes,
+                          const Sorting *sorting, i64 size, T *restrict shifted)
+{
+    u8 bits[BLOCK];
+    UPPER wide[BLOCK];
+#if FINDS_BYTES
+    if (size == BLOCK && NAME(write_few_low)(to, values, classes, (int)sorting->unshifted, shifted)) return;
+#endif
+    memset(bits, 0, sizeof bits);
+    NAME(low_bits)(classes, sorting, size, bits);
+    for (i64 i = 0; i < size; i++)
+        wide[i] = values[i];
+    for (i64 i = 0; i < size; i++)
+        shifted[i] = (T)(wide[i] >> bits[i]);
+    for (i64 i = size; i < BLOCK; i++)
+        wide[i] = 0;
+    NAME(write_low)(to, wide, bits);
+}
+
 /* Takes the residuals of a block apart; inlined once for whole blocks, whose size the compiler knows then. */
 INLINE void NAME(sort_block)(const T *restrict values, const T *restrict base, const Exponent *exponent,
                              const Sorting *sorting, u8 level, i64 size, NAME(Written) * to)
 {
-    u8 classes[BLOCK], bits[BLOCK], cut[BLOCK], limits[BLOCK];
-    UPPER wide[BLOCK], upper[BLOCK], some_escaped = 0;
+    u8 classes[BLOCK], limit = (u8)sorting->coded;
+    T shifted[BLOCK];
+    const T *upper = values;
     NAME(Range) range = NAME(block_classes)(base, exponent, sorting, level, size, classes);
-    u8 limit = (u8)sorting->coded;
-    for (i64 i = 0; i < size; i++)
-        upper[i] = wide[i] = values[i];
     if (range.high > sorting->unshifted) {
-        memset(bits, 0, sizeof bits);
-        NAME(low_bits)(classes, sorting, size, bits);
-        for (i64 i = 0; i < size; i++)
-            upper[i] >>= bits[i];
-        for (i64 i = size; i < BLOCK; i++)
-            wide[i] = 0;
-        NAME(write_low)(to, wide, bits);
+        NAME(cut_low)(to, values, classes, sorting, size, shifted);
+        upper = shifted;
     }
-    for (i64 i = 0; i < size; i++)
-        limits[i] = classes[i] < limit ? SYMBOLS - 1 : PLANE_ESCAPE;
-    for (i64 i = 0; i < size; i++) {
-        UPPER most = limits[i];
-        some_escaped |= upper[i] >= most;
-        cut[i] = (u8)(upper[i] < most ? upper[i] : most);
-    }
-    if (range.high < sorting->coded) {
+    if (range.high < limit) {
         memcpy(to->coded, classes, (size_t)size);
-        memcpy(to->symbols, cut, (size_t)size);
+        NAME(write_cut)(upper, SYMBOLS - 1, size, to->symbols, &to->escapes);
         to->coded += size;
         to->symbols += size;
-    } else if (range.low >= sorting->coded) {
-        memcpy(to->plane, cut, (size_t)size);
+    } else if (range.low >= limit) {
+        NAME(write_cut)(upper, PLANE_ESCAPE, size, to->plane, &to->escapes);
         to->plane += size;
     } else {
         u8 both[2 * BLOCK], of_both[2 * BLOCK];
@@ -185,9 +259,12 @@ INLINE void NAME(sort_block)(const T *restrict values, const T *restrict base, c
             /* A branch would be guessed wrong too often. */
             unsigned is_coded = classes[i] < limit;
             unsigned at = i - kept + ((0 - is_coded) & (BLOCK + 2 * kept - i));
-            both[at] = cut[i];
+            T most = is_coded ? SYMBOLS - 1 : PLANE_ESCAPE;
+            both[at] = (u8)(upper[i] < most ? upper[i] : most);
             of_both[at] = classes[i];
             kept += is_coded;
+            *to->escapes = upper[i];
+            to->escapes += upper[i] >= most;
         }
         memcpy(to->plane, both, (size_t)(size - kept));
         memcpy(to->symbols, both + BLOCK, kept);
@@ -196,9 +273,6 @@ INLINE void NAME(sort_block)(const T *restrict values, const T *restrict base, c
         to->symbols += kept;
         to->plane += size - kept;
     }
-    if (some_escaped)
-        for (i64 i = 0; i < size; i++)
-            if (cut[i] == limits[i]) *to->escapes++ = (T)upper[i];
 }
 
 static void NAME(sort)(const T *restrict values, const T *restrict base, const Exponent *exponent,
@@ -280,92 +354,133 @@ typedef struct {
     i64 in_plane, in_coded, escaped, at;
 } NAME(Taken);
 
-/* Gives back the elements of a block; returns -1 if there are not enough residuals. Inlined as `sort_block` is. */
+#if FINDS_BYTES
+/* Undoes `write_few_low`; returns the number of bits, or -1 if there are too many or too near to the end. */
+INLINE i64 NAME(read_few_low)(const u8 *restrict low, i64 size, i64 at, const u8 *restrict classes, int unshifted,
+                              T *restrict block)
+{
+    const i64 begin = at;
+    u64 found[BLOCK / 64];
+    larger_bytes(classes, (u8)unshifted, found);
+    int few = __builtin_popcountll(found[0]) + __builtin_popcountll(found[1]);
+    if (few > FEW_LOW || size - (at >> 3) < FEW_LOW * MOST_LOW_BITS / 8 + 16) return -1;
+    for (int word = 0; word < BLOCK / 64; word++)
+        for (u64 left = found[word]; left; left &= left - 1) {
+            int i = 64 * word + __builtin_ctzll(left), bits = classes[i] - unshifted;
+            u64 part;
+            bits = bits > MOST_LOW_BITS ? MOST_LOW_BITS : bits;
+            memcpy(&part, low + (at >> 3), 8);
+            part = part >> (at & 7) & (((u64)1 << bits) - 1);
+            block[i] = (T)((UPPER)block[i] << bits | part);
+            at += bits;
+        }
+    return at - begin;
+}
+#endif
+
+/* Puts low bits below the upper parts of a block; returns their number, or -1 if there are not as many. */
+INLINE i64 NAME(join_low)(const u8 *restrict low, i64 size_bytes, i64 at, const u8 *restrict classes,
+                          const Sorting *sorting, i64 size, T *restrict block)
+{
+    u8 bits[BLOCK];
+    UPPER lower[BLOCK];
+    i64 of_low = 0;
+#if FINDS_BYTES
+    if (size == BLOCK &&
+        (of_low = NAME(read_few_low)(low, size_bytes, at, classes, (int)sorting->unshifted, block)) >= 0)
+        return of_low;
+    of_low = 0;
+#endif
+    memset(bits, 0, sizeof bits);
+    NAME(low_bits)(classes, sorting, size, bits);
+    for (i64 i = 0; i < size; i++)
+        of_low += bits[i];
+    if (8 * size_bytes - at < of_low) return -1;
+    NAME(read_low)(low, size_bytes, at, bits, lower);
+    for (i64 i = 0; i < size; i++)
+        block[i] = (T)((UPPER)block[i] << bits[i] | lower[i]);
+    return of_low;
+}
+
+/* Gives back the elements of a block, into `out` or, if there is none, to compare them with `same`. Returns -1 if there
+ * are not enough residuals, or the elements differ. Inlined as `sort_block` is. */
 INLINE int NAME(merge_block)(const T *expected, const T *base, const Exponent *exponent, const Sorting *sorting,
                              u8 level, i64 size, const u8 *restrict plane, const u8 *restrict symbols,
                              const T *restrict escapes, const u8 *restrict low, const i64 *sizes, NAME(Taken) * taken,
-                             T *restrict out)
+                             T *restrict out, const T *restrict same)
 {
-    T block[BLOCK];
-    if (!level) {
-        memset(block, 0, sizeof block);
-        NAME(unresiduals)(block, expected, size);
+    T block[BLOCK], different = 0;
+    if (!level) memset(block, 0, sizeof block);
+    if (level) {
+        u8 classes[BLOCK], mixed[BLOCK], limit = (u8)sorting->coded, some_escaped = 0;
+        NAME(Range) range = NAME(block_classes)(base, exponent, sorting, level, size, classes);
+        i64 of_coded = range.high < limit ? size : 0;
+        if (range.high >= limit && range.low < limit)
+            for (i64 i = 0; i < size; i++)
+                of_coded += classes[i] < limit;
+        if (sizes[1] - taken->in_coded < of_coded || sizes[0] - taken->in_plane < size - of_coded) return -1;
+        const u8 *cut = of_coded ? symbols + taken->in_coded : plane + taken->in_plane;
+        if (of_coded == 0 || of_coded == size) {
+            u8 most = of_coded ? SYMBOLS - 1 : PLANE_ESCAPE;
+            for (i64 i = 0; i < size; i++) {
+                some_escaped |= cut[i] == most;
+                block[i] = cut[i];
+            }
+        } else {
+            u8 both[2 * BLOCK];
+            memcpy(both, plane + taken->in_plane, (size_t)(size - of_coded));
+            memcpy(both + BLOCK, symbols + taken->in_coded, (size_t)of_coded);
+            unsigned coded = 0;
+            for (unsigned i = 0; i < (unsigned)size; i++) {
+                unsigned is_coded = classes[i] < limit;
+                mixed[i] = both[i - coded + ((0 - is_coded) & (BLOCK + 2 * coded - i))];
+                some_escaped |= mixed[i] == (is_coded ? SYMBOLS - 1 : PLANE_ESCAPE);
+                block[i] = mixed[i];
+                coded += is_coded;
+            }
+            cut = mixed;
+        }
+        taken->in_coded += of_coded;
+        taken->in_plane += size - of_coded;
+        if (some_escaped)
+            for (i64 i = 0; i < size; i++)
+                if (cut[i] == (classes[i] < limit ? SYMBOLS - 1 : PLANE_ESCAPE)) {
+                    if (taken->escaped == sizes[2]) return -1;
+                    block[i] = escapes[taken->escaped++];
+                }
+        if (range.high > sorting->unshifted) {
+            i64 of_low = NAME(join_low)(low, sizes[3], taken->at, classes, sorting, size, block);
+            if (of_low < 0) return -1;
+            taken->at += of_low;
+        }
+    }
+    NAME(unresiduals)(block, expected, size);
+    if (out) {
         memcpy(out, block, (size_t)size * WIDTH);
         return 0;
     }
-
-    u8 classes[BLOCK], bits[BLOCK], cut[BLOCK];
-    UPPER upper[BLOCK], lower[BLOCK];
-    NAME(Range) range = NAME(block_classes)(base, exponent, sorting, level, size, classes);
-    int some_low = range.high > sorting->unshifted, all_coded = range.high < sorting->coded;
-    i64 of_coded = all_coded ? size : 0;
-    if (!all_coded && range.low < sorting->coded)
-        for (i64 i = 0; i < size; i++)
-            of_coded += classes[i] < sorting->coded;
-    if (sizes[1] - taken->in_coded < of_coded || sizes[0] - taken->in_plane < size - of_coded) return -1;
-    if (of_coded == size)
-        memcpy(cut, symbols + taken->in_coded, (size_t)size);
-    else if (!of_coded)
-        memcpy(cut, plane + taken->in_plane, (size_t)size);
-    else {
-        u8 both[2 * BLOCK];
-        memcpy(both, plane + taken->in_plane, (size_t)(size - of_coded));
-        memcpy(both + BLOCK, symbols + taken->in_coded, (size_t)of_coded);
-        unsigned coded = 0;
-        for (unsigned i = 0; i < (unsigned)size; i++) {
-            unsigned is_coded = classes[i] < (u8)sorting->coded;
-            cut[i] = both[i - coded + ((0 - is_coded) & (BLOCK + 2 * coded - i))];
-            coded += is_coded;
-        }
-    }
-    taken->in_coded += of_coded;
-    taken->in_plane += size - of_coded;
-    u8 some_escaped = 0, limits[BLOCK], limit = (u8)sorting->coded;
-    for (i64 i = 0; i < size; i++) {
-        limits[i] = classes[i] < limit ? SYMBOLS - 1 : PLANE_ESCAPE;
-        some_escaped |= cut[i] == limits[i];
-    }
     for (i64 i = 0; i < size; i++)
-        upper[i] = cut[i];
-    if (some_escaped)
-        for (i64 i = 0; i < size; i++)
-            if (cut[i] == limits[i]) {
-                if (taken->escaped == sizes[2]) return -1;
-                upper[i] = escapes[taken->escaped++];
-            }
-    if (some_low) {
-        i64 of_low = 0;
-        memset(bits, 0, sizeof bits);
-        NAME(low_bits)(classes, sorting, size, bits);
-        for (i64 i = 0; i < size; i++)
-            of_low += bits[i];
-        if (8 * sizes[3] - taken->at < of_low) return -1;
-        NAME(read_low)(low, sizes[3], taken->at, bits, lower);
-        taken->at += of_low;
-        for (i64 i = 0; i < size; i++)
-            upper[i] = upper[i] << bits[i] | lower[i];
-    }
-    for (i64 i = 0; i < size; i++)
-        block[i] = (T)upper[i];
-    NAME(unresiduals)(block, expected, size);
-    memcpy(out, block, (size_t)size * WIDTH);
-    return 0;
+        different |= block[i] ^ same[i];
+    return different ? -1 : 0;
 }
 
 static i64 NAME(merge)(const T *restrict expected, const T *restrict base, const Exponent *exponent,
                        const Sorting *sorting, i64 count, const u8 *restrict plane, const u8 *restrict symbols,
-                       const T *restrict escapes, const u8 *restrict low, const i64 *sizes, T *restrict out)
+                       const T *restrict escapes, const u8 *restrict low, const i64 *sizes, T *restrict out,
+                       const T *restrict same)
 {
     NAME(Taken) taken = {0, 0, 0, 0};
-    i64 from = 0;
-    for (; from + BLOCK <= count; from += BLOCK)
-        if (NAME(merge_block)(expected + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], BLOCK,
-                              plane, symbols, escapes, low, sizes, &taken, out + from))
-            return -1;
-    if (from < count &&
-        NAME(merge_block)(expected + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], count - from,
-                          plane, symbols, escapes, low, sizes, &taken, out + from))
-        return -1;
+    for (i64 from = 0; from < count; from += BLOCK) {
+        T *to = out ? out + from : NULL;
+        const T *with = same ? same + from : NULL;
+        u8 level = sorting->levels[from / BLOCK];
+        int failed = count - from >= BLOCK
+                         ? NAME(merge_block)(expected + from, base + from, exponent, sorting, level, BLOCK, plane,
+                                             symbols, escapes, low, sizes, &taken, to, with)
+                         : NAME(merge_block)(expected + from, base + from, exponent, sorting, level, count - from,
+                                             plane, symbols, escapes, low, sizes, &taken, to, with);
+        if (failed) return -1;
+    }
     i64 rest = 8 * sizes[3] - taken.at;
     if (taken.in_plane != sizes[0] || taken.in_coded != sizes[1] || taken.escaped != sizes[2] || rest > 7) return -1;
     return rest && low[sizes[3] - 1] >> (8 - rest) ? -1 : 0;
@@ -376,6 +491,7 @@ static i64 NAME(merge)(const T *restrict expected, const T *restrict base, const
 #undef SUM_BITS
 #undef ROOM
 #undef UPPER
+#undef CLASS
 #undef BITS
 #undef ODD_BITS
 #undef MOST_LOW_BITS

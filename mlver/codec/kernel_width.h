@@ -44,6 +44,86 @@ static void NAME(expect)(const T *restrict base, const Expectation *expectation,
     }
 }
 
+#if defined(__AVX2__) && (WIDTH == 2 || WIDTH == 4)
+#define VECTOR_TILES 1
+#else
+#define VECTOR_TILES 0
+#endif
+#if VECTOR_TILES
+/* Returns 32 bytes of a plane from `at` on; all are the same in one that is not there. */
+INLINE __m256i NAME(of_plane)(const u8 *const *planes, T constant, int plane, i64 at)
+{
+    if (planes[plane]) return _mm256_loadu_si256((const __m256i *)(planes[plane] + at));
+    return _mm256_set1_epi8((char)(constant >> (BITS - 8 - 8 * plane)));
+}
+#endif
+#if VECTOR_TILES && WIDTH == 2
+/* Takes the elements of a tile apart into planes, `stride` bytes from each other. */
+INLINE void NAME(scatter)(const T *tile, u8 *out, i64 stride)
+{
+    const __m256i low = _mm256_set1_epi16(255);
+    for (int i = 0; i < TILE; i += 32) {
+        __m256i a = _mm256_loadu_si256((const __m256i *)(tile + i));
+        __m256i b = _mm256_loadu_si256((const __m256i *)(tile + i + 16));
+        __m256i high = _mm256_packus_epi16(_mm256_srli_epi16(a, 8), _mm256_srli_epi16(b, 8));
+        __m256i rest = _mm256_packus_epi16(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
+        _mm256_storeu_si256((__m256i *)(out + i), _mm256_permute4x64_epi64(high, 0xD8));
+        _mm256_storeu_si256((__m256i *)(out + stride + i), _mm256_permute4x64_epi64(rest, 0xD8));
+    }
+}
+
+/* Undoes it. */
+INLINE void NAME(gather)(const u8 *const *planes, T constant, i64 from, T *tile)
+{
+    for (int i = 0; i < TILE; i += 32) {
+        __m256i high = _mm256_permute4x64_epi64(NAME(of_plane)(planes, constant, 0, from + i), 0xD8);
+        __m256i rest = _mm256_permute4x64_epi64(NAME(of_plane)(planes, constant, 1, from + i), 0xD8);
+        _mm256_storeu_si256((__m256i *)(tile + i), _mm256_unpacklo_epi8(rest, high));
+        _mm256_storeu_si256((__m256i *)(tile + i + 16), _mm256_unpackhi_epi8(rest, high));
+    }
+}
+#elif VECTOR_TILES
+/* Takes the elements of a tile apart into planes, `stride` bytes from each other. */
+INLINE void NAME(scatter)(const T *tile, u8 *out, i64 stride)
+{
+    const __m256i by_byte = _mm256_setr_epi8(3, 7, 11, 15, 2, 6, 10, 14, 1, 5, 9, 13, 0, 4, 8, 12, 3, 7, 11, 15, 2, 6,
+                                             10, 14, 1, 5, 9, 13, 0, 4, 8, 12);
+    const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    for (int i = 0; i < TILE; i += 32) {
+        __m256i a = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)(tile + i)), by_byte);
+        __m256i b = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)(tile + i + 8)), by_byte);
+        __m256i c = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)(tile + i + 16)), by_byte);
+        __m256i d = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)(tile + i + 24)), by_byte);
+        __m256i ab = _mm256_unpacklo_epi32(a, b), ab2 = _mm256_unpackhi_epi32(a, b);
+        __m256i cd = _mm256_unpacklo_epi32(c, d), cd2 = _mm256_unpackhi_epi32(c, d);
+        __m256i planes[4] = {_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd),
+                             _mm256_unpacklo_epi64(ab2, cd2), _mm256_unpackhi_epi64(ab2, cd2)};
+        for (int plane = 0; plane < 4; plane++)
+            _mm256_storeu_si256((__m256i *)(out + plane * stride + i),
+                                _mm256_permutevar8x32_epi32(planes[plane], in_order));
+    }
+}
+
+/* Undoes it. */
+INLINE void NAME(gather)(const u8 *const *planes, T constant, i64 from, T *tile)
+{
+    for (int i = 0; i < TILE; i += 32) {
+        __m256i bytes[4];
+        for (int plane = 0; plane < 4; plane++)
+            /* Quarters 0, 2, 1, 3: what is unpacked below comes out in the order of the elements. */
+            bytes[plane] = _mm256_permute4x64_epi64(NAME(of_plane)(planes, constant, plane, from + i), 0xD8);
+        __m256i high = _mm256_unpacklo_epi8(bytes[1], bytes[0]), high2 = _mm256_unpackhi_epi8(bytes[1], bytes[0]);
+        __m256i low = _mm256_unpacklo_epi8(bytes[3], bytes[2]), low2 = _mm256_unpackhi_epi8(bytes[3], bytes[2]);
+        __m256i a = _mm256_unpacklo_epi16(low, high), b = _mm256_unpackhi_epi16(low, high);
+        __m256i c = _mm256_unpacklo_epi16(low2, high2), d = _mm256_unpackhi_epi16(low2, high2);
+        _mm256_storeu_si256((__m256i *)(tile + i), _mm256_permute2x128_si256(a, b, 0x20));
+        _mm256_storeu_si256((__m256i *)(tile + i + 8), _mm256_permute2x128_si256(a, b, 0x31));
+        _mm256_storeu_si256((__m256i *)(tile + i + 16), _mm256_permute2x128_si256(c, d, 0x20));
+        _mm256_storeu_si256((__m256i *)(tile + i + 24), _mm256_permute2x128_si256(c, d, 0x31));
+    }
+}
+#endif
+
 static void NAME(split)(const T *restrict raw, const T *restrict expected, i64 count, int move_sign, u8 *restrict out,
                         u64 *first_and_varying)
 {
@@ -68,6 +148,12 @@ static void NAME(split)(const T *restrict raw, const T *restrict expected, i64 c
         if (!from) first = tile[0];
         for (i64 i = 0; i < size; i++)
             varying |= tile[i] ^ first;
+#if VECTOR_TILES
+        if (size == TILE) {
+            NAME(scatter)(tile, out + from, count);
+            continue;
+        }
+#endif
         for (int plane = 0; plane < WIDTH; plane++) {
             u8 *restrict bytes = out + plane * count + from;
             for (i64 i = 0; i < size; i++)
@@ -78,24 +164,37 @@ static void NAME(split)(const T *restrict raw, const T *restrict expected, i64 c
     first_and_varying[1] = varying;
 }
 
-static void NAME(join)(const u8 *const *planes, const i64 *constants, const T *restrict expected, i64 count,
-                       int sign_moved, T *restrict out)
+/* Puts together a tile or less of planes; the bytes of those that are NULL are in `constant`. */
+INLINE void NAME(join_tile)(const u8 *const *planes, T constant, i64 from, i64 size, T *restrict tile)
+{
+#if VECTOR_TILES
+    if (size == TILE) {
+        NAME(gather)(planes, constant, from, tile);
+        return;
+    }
+#endif
+    for (i64 i = 0; i < size; i++)
+        tile[i] = constant;
+    for (int plane = 0; plane < WIDTH; plane++) {
+        const u8 *restrict bytes = planes[plane];
+        if (!bytes) continue;
+        bytes += from;
+        for (i64 i = 0; i < size; i++)
+            tile[i] |= (T)((T)bytes[i] << (BITS - 8 - 8 * plane));
+    }
+}
+
+/* Puts planes together, into `out` or, if there is none, to compare them with `same`; returns whether they differ. */
+static i64 NAME(join)(const u8 *const *planes, const i64 *constants, const T *restrict expected, i64 count,
+                      int sign_moved, T *restrict out, const T *restrict same)
 {
     T constant = 0;
     for (int plane = 0; plane < WIDTH; plane++)
         if (!planes[plane]) constant |= (T)((T)constants[plane] << (BITS - 8 - 8 * plane));
     for (i64 from = 0; from < count; from += TILE) {
         i64 size = count - from < TILE ? count - from : TILE;
-        T tile[TILE];
-        for (i64 i = 0; i < size; i++)
-            tile[i] = constant;
-        for (int plane = 0; plane < WIDTH; plane++) {
-            const u8 *restrict bytes = planes[plane];
-            if (!bytes) continue;
-            bytes += from;
-            for (i64 i = 0; i < size; i++)
-                tile[i] |= (T)((T)bytes[i] << (BITS - 8 - 8 * plane));
-        }
+        T tile[TILE], different = 0;
+        NAME(join_tile)(planes, constant, from, size, tile);
 #if WIDTH > 1
         if (sign_moved)
             for (i64 i = 0; i < size; i++) {
@@ -107,8 +206,15 @@ static void NAME(join)(const u8 *const *planes, const i64 *constants, const T *r
         (void)sign_moved;
 #endif
         if (expected) NAME(unresiduals)(tile, expected + from, size);
-        memcpy(out + from, tile, (size_t)size * WIDTH);
+        if (out) {
+            memcpy(out + from, tile, (size_t)size * WIDTH);
+            continue;
+        }
+        for (i64 i = 0; i < size; i++)
+            different |= tile[i] ^ same[from + i];
+        if (different) return -1;
     }
+    return 0;
 }
 
 /* Finds the commonest difference by the base's mantissa, of equals the smallest; returns whether it is so for many. */
@@ -181,4 +287,5 @@ static i64 NAME(sparse_join)(const u8 *restrict places, const u8 *restrict signs
     return taken == filled ? 0 : -1;
 }
 
+#undef VECTOR_TILES
 #undef BITS

@@ -33,6 +33,7 @@ listed, in the order of the elements.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,19 +120,50 @@ def decode(payload: Buffer, raw_size: int, base: Buffer) -> memoryview:
     Raises:
         IntegrityError: `payload` is not the sorted residuals of `raw_size` bytes.
     """
-    reader = planes.Reader(memoryview(payload))
+    read = _read(planes.Reader(memoryview(payload)), raw_size, base)
+    out = np.empty(raw_size, np.uint8)
+    values = out[: read.base.nbytes].view(read.base.dtype)
+    if not loops.current.merge(read.parts, read.expected, read.base, read.exponent, read.sorting, values):
+        raise IntegrityError("A chunk's residuals are not as many as its classes.")
+    out[values.nbytes :] = read.tail
+    return out.data
+
+
+def decodes_to(parts: Sequence[Buffer], raw: Buffer, base: Buffer) -> bool:
+    """Tell whether a payload in parts gives back a chunk.
+
+    Raises:
+        IntegrityError: The payload is not the sorted residuals of a chunk of this size.
+    """
+    read = _read(planes.Reader.of(parts), len(raw), base)
+    values = residuals.elements(raw, read.base.itemsize)
+    return (
+        loops.current.is_merged(read.parts, read.expected, read.base, read.exponent, read.sorting, values)
+        and read.tail.data == memoryview(raw)[values.nbytes :]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A payload, read: its residuals, all that is needed to merge them, and the bytes after the last element."""
+
+    parts: Sorted
+    expected: Elements
+    base: Elements
+    exponent: Exponent
+    sorting: Sorting
+    tail: Plane
+
+
+def _read(reader: planes.Reader, raw_size: int, base: Buffer) -> _Read:
     width, expectation = residuals.read_head(reader, raw_size)
     old = residuals.elements(residuals.aligned(base, raw_size), width)
     exponent = residuals.read_exponent(reader, width)
     sorting = _read_sorting(reader, old.size)
     parts = _read_parts(reader, exponent, sorting, old)
-    expected = residuals.expected(old, expectation)
-    out = np.empty(raw_size, np.uint8)
-    if not loops.current.merge(parts, expected, old, exponent, sorting, out[: old.nbytes].view(old.dtype)):
-        raise IntegrityError("A chunk's residuals are not as many as its classes.")
-    out[old.nbytes :] = reader.plane(raw_size - old.nbytes)
+    tail = reader.plane(raw_size - old.nbytes)
     reader.end()
-    return out.data
+    return _Read(parts, residuals.expected(old, expectation), old, exponent, sorting, tail)
 
 
 def _read_sorting(reader: planes.Reader, count: int) -> Sorting:

@@ -27,6 +27,12 @@ class Loops(Protocol):
         """Undo `split` into `out`; a plane of equal bytes may be given as an integer."""
         ...
 
+    def is_joined(
+        self, planes: Sequence[Plane | int], expected: Elements | None, sign_moved: bool, values: Elements
+    ) -> bool:
+        """Tell whether `join` gives back `values`, without writing anything."""
+        ...
+
     def learn(self, values: Elements, base: Elements, shift: int) -> Elements | None:
         """Return the commonest difference by the seven bits of the base from `shift` up, if it is so for many."""
         ...
@@ -71,6 +77,12 @@ class Loops(Protocol):
         """Undo `measure` and `sort` into `out`, whatever `parts` has for classes; False if that cannot be."""
         ...
 
+    def is_merged(
+        self, parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, values: Elements
+    ) -> bool:
+        """Tell whether `merge` gives back `values`, without writing anything."""
+        ...
+
     def count(self, classes: Plane, symbols: Plane) -> npt.NDArray[np.uint32]:
         """Return how often each symbol comes in each class, shape (64, 64)."""
         ...
@@ -88,7 +100,7 @@ class Loops(Protocol):
         states: npt.NDArray[np.uint32],
         words: npt.NDArray[np.uint16],
     ) -> Plane | None:
-        """Undo `entropy_encode`, by shares of shape (classes, 64); None if that cannot be."""
+        """Undo `entropy_encode`, by shares of shape (classes, 64), the last for classes above; None if it cannot be."""
         ...
 
 

@@ -34,7 +34,7 @@ LIBRARY = Path(__file__).parent / "_kernel.so"
 """Where the build puts the compiled kernel."""
 LIBRARY_AVX2 = Path(__file__).parent / "_kernel_avx2.so"
 """The same for machines that have AVX2: about twice as fast."""
-_ABI = 1
+_ABI = 2
 
 
 class _Exponent(ctypes.Structure):
@@ -67,7 +67,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "abi": (),
     "has_avx2": (),
     "split": (_I, _P, _P, _I, _I, _P, _P),
-    "join": (_I, _P, _P, _P, _I, _I, _P),
+    "join": (_I, _P, _P, _P, _I, _I, _P, _P),
     "learn": (_I, _P, _P, _I, _I, _P, _P, _P),
     "sparse_split": (_I, _P, _I, _I, _P, _P, _P),
     "sparse_join": (_I, _P, _P, _I, _P, _I, _P),
@@ -75,7 +75,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "measure": (_I, _P, _P, _P, _EXPONENT, _I, _P, _P),
     "sort": (_I, _P, _P, _EXPONENT, _SORTING, _I, _P, _P, _P, _P, _P, _P),
     "classes": (_I, _P, _EXPONENT, _SORTING, _I, _P, _I),
-    "merge": (_I, _P, _P, _EXPONENT, _SORTING, _I, _P, _P, _P, _P, _P, _P),
+    "merge": (_I, _P, _P, _EXPONENT, _SORTING, _I, _P, _P, _P, _P, _P, _P, _P),
     "pack_nibbles": (_P, _I, _I, _I, _P, _P),
     "unpack_nibbles": (_P, _I, _I, _P, _I, _P),
     "count": (_P, _P, _I, _P),
@@ -140,9 +140,25 @@ def split(values: Elements, expected: Elements | None, move_sign: bool) -> Split
 
 def join(planes: Sequence[Plane | int], expected: Elements | None, sign_moved: bool, out: Elements) -> None:
     """See `mlver.codec.loops.Loops.join`."""
+    _join(planes, expected, sign_moved, out, None)
+
+
+def is_joined(planes: Sequence[Plane | int], expected: Elements | None, sign_moved: bool, values: Elements) -> bool:
+    """See `mlver.codec.loops.Loops.is_joined`."""
+    return not _join(planes, expected, sign_moved, None, values)
+
+
+def _join(
+    planes: Sequence[Plane | int],
+    expected: Elements | None,
+    sign_moved: bool,
+    out: Elements | None,
+    same: Elements | None,
+) -> int:
+    width, size = len(planes), (out if same is None else same).size  # type: ignore[union-attr]
     places = (ctypes.c_void_p * len(planes))(*(None if isinstance(plane, int) else _at(plane) for plane in planes))
     constants = (ctypes.c_int64 * len(planes))(*(plane if isinstance(plane, int) else 0 for plane in planes))
-    _call("join", out.itemsize, places, constants, _at(expected), out.size, sign_moved, _at(out))
+    return _call("join", width, places, constants, _at(expected), size, sign_moved, _at(out), _at(same))
 
 
 def learn(values: Elements, base: Elements, shift: int) -> Elements | None:
@@ -236,10 +252,29 @@ def merge(
     parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, out: Elements
 ) -> bool:
     """See `mlver.codec.loops.Loops.merge`."""
+    return _merge(parts, expected, base, exponent, sorting, out, None)
+
+
+def is_merged(
+    parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, values: Elements
+) -> bool:
+    """See `mlver.codec.loops.Loops.is_merged`."""
+    return _merge(parts, expected, base, exponent, sorting, None, values)
+
+
+def _merge(
+    parts: Sorted,
+    expected: Elements,
+    base: Elements,
+    exponent: Exponent,
+    sorting: Sorting,
+    out: Elements | None,
+    same: Elements | None,
+) -> bool:
     sizes = (ctypes.c_int64 * 4)(parts.plane.size, parts.symbols.size, parts.escapes.size, parts.low.size)
     failed = _call(
-        "merge", out.itemsize, _at(expected), _at(base), _exponent(exponent), _sorting(sorting), out.size,
-        _at(parts.plane), _at(parts.symbols), _at(parts.escapes), _at(parts.low), sizes, _at(out),
+        "merge", base.itemsize, _at(expected), _at(base), _exponent(exponent), _sorting(sorting), base.size,
+        _at(parts.plane), _at(parts.symbols), _at(parts.escapes), _at(parts.low), sizes, _at(out), _at(same),
     )  # fmt: skip
     return not failed
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlver.codec.portable_entropy import count, entropy_decode, entropy_encode
-from mlver.codec.portable_levels import classes, measure, merge, sort
+from mlver.codec.portable_levels import classes, is_merged, measure, merge, sort
 from mlver.codec.portable_residuals import expect, unzigzagged, zigzagged
 from mlver.codec.shapes import TABLE_ENTRIES, Elements, Plane, Split
 
@@ -19,6 +19,8 @@ __all__ = [
     "entropy_decode",
     "entropy_encode",
     "expect",
+    "is_joined",
+    "is_merged",
     "join",
     "join_sparse",
     "learn",
@@ -73,6 +75,13 @@ def join(planes: Sequence[Plane | int], expected: Elements | None, sign_moved: b
         out |= out.dtype.type(plane) if isinstance(plane, int) else plane
     if expected is not None:
         unzigzagged(out, expected)
+
+
+def is_joined(planes: Sequence[Plane | int], expected: Elements | None, sign_moved: bool, values: Elements) -> bool:
+    """See `mlver.codec.loops.Loops.is_joined`."""
+    out = np.empty_like(values)
+    join(planes, expected, sign_moved, out)
+    return np.array_equal(out, values)
 
 
 def _join_sign(out: Elements, second: npt.NDArray[np.uint8]) -> None:

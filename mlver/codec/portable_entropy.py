@@ -58,7 +58,7 @@ def entropy_decode(
     symbol_of, share_of, within = slots
     lanes, taken = states.size, 0
     left, symbols = states.copy(), np.empty(classes.size, np.uint8)
-    tables = classes.astype(np.uint32) << np.uint32(PROBABILITY_BITS)
+    tables = np.minimum(classes, np.uint8(len(shares) - 1)).astype(np.uint32) << np.uint32(PROBABILITY_BITS)
     for row in range(0, classes.size, lanes):
         state = left[: min(lanes, classes.size - row)]
         slot = tables[row : row + lanes] | state & np.uint32(SLOTS - 1)

@@ -136,6 +136,14 @@ def merge(
     return True
 
 
+def is_merged(
+    parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, values: Elements
+) -> bool:
+    """See `mlver.codec.loops.Loops.is_merged`."""
+    out = np.empty_like(values)
+    return merge(parts, expected, base, exponent, sorting, out) and np.array_equal(out, values)
+
+
 def _classes(base: Elements, exponent: Exponent, sorting: Sorting) -> npt.NDArray[np.int32]:
     """Return the class of each element, or `_NO_LEVEL` in blocks that are all zero."""
     levels = np.repeat(sorting.levels, BLOCK)[: base.size].astype(np.int32)

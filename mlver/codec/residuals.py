@@ -2,8 +2,9 @@
 
 Both encodings against a base of the same dtype begin with the same head, which says how to undo this::
 
-    u8           bits 0–3: element size W in bytes: 1, 2, 4 or 8; bits 4, 5: zero; bit 6: there are steps; bit 7: there
-                 is a table
+    u8           bits 0–3: element size W in bytes: 1, 2, 4 or 8; bit 4: zero; bit 5: there are factors, and neither
+                 steps nor a table; bit 6: there are steps; bit 7: there is a table
+    …            with factors: these, see `mlver.codec.factors`
     u8, u32, …   with a table: shift, size in bytes of a zstd frame, and the frame: 128 integers of W bytes
     u32          with steps: the number of columns, from 1 to the number of elements
     u8, u16      with steps: shift and mask of the exponent
@@ -11,9 +12,9 @@ Both encodings against a base of the same dtype begin with the same head, which 
     u32, …       with steps: size in bytes of a zstd frame, and the frame: the step of each column, i16
 
 An element and its base element are taken as unsigned integers b and a of W bytes, little-endian. The residual is
-``b - a - t - s``, modulo 2 ** (8 W); it is stored in zigzag order as ``2 r`` for r from 0 up and ``-2 r - 1`` below, r
-being the residual as a signed integer. A base that is shorter than the chunk is followed by zeros; what is longer is
-not used.
+``b - a - t - s``, modulo 2 ** (8 W), or with factors ``b`` less what they let one expect; it is stored in zigzag
+order as ``2 r`` for r from 0 up and ``-2 r - 1`` below, r being the residual as a signed integer. A base that is
+shorter than the chunk is followed by zeros; what is longer is not used.
 
 t is 0, or ``table[a >> shift & 127]``. s is 0, or that of column i modulo the number of columns for element i: with
 ``k = max(1, a >> shift & mask) - unit``, moved into 0 … 31, s is ``step * 2 ** 14 / 2 ** k``, rounded to the nearest
@@ -35,7 +36,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlver.codec import frames, loops, planes
+from mlver.codec import factors, frames, loops, planes
 from mlver.codec.frames import Buffer
 from mlver.codec.shapes import STEP_BITS, TABLE_ENTRIES, Elements, Expectation, Exponent
 from mlver.errors import IntegrityError
@@ -52,7 +53,7 @@ _EXPONENTS = {
     "F8_E4M3": Exponent(3, 15),
     "F8_E5M2": Exponent(2, 31),
 }
-_STEPS = 0x40
+_STEPS, _FACTORS = 0x40, 0x20
 _STEPPING = frozenset({"F32", "F16", "BF16"})
 _MIN_COLUMNS, _MIN_ROWS, _MAX_ROWS = 16, 9, 32
 """Of how many columns steps are worth their bytes, and how many rows tell them."""
@@ -142,6 +143,8 @@ def _moved(new: Elements, old: Elements) -> npt.NDArray[np.int64]:
 
 def expected(base: Elements, expectation: Expectation) -> Elements:
     """Return the elements that are expected where the base has these, shape (n,)."""
+    if expectation.factors is not None:
+        return factors.expected(base, expectation.factors)
     if expectation.table is None and expectation.steps is None:
         return base
     return loops.current.expect(base, expectation)
@@ -149,6 +152,8 @@ def expected(base: Elements, expectation: Expectation) -> Elements:
 
 def write_head(expectation: Expectation, element_bytes: int) -> bytes:
     """Return the head of a payload."""
+    if expectation.factors is not None:
+        return bytes([element_bytes | _FACTORS]) + factors.write(expectation.factors)
     flags, told = element_bytes, b""
     if expectation.table is not None:
         flags |= _TABLE
@@ -167,6 +172,9 @@ def read_head(reader: planes.Reader, raw_size: int) -> tuple[int, Expectation]:
         IntegrityError: It is not one of a chunk of `raw_size` bytes.
     """
     flags = reader.byte()
+    if flags & _FACTORS:
+        element_bytes = flags & ~_FACTORS
+        return element_bytes, Expectation(factors=factors.read(reader, raw_size, element_bytes))
     element_bytes, has_table = planes.flagged(flags & ~_STEPS)
     table, shift = None, 0
     if has_table:

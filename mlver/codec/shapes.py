@@ -48,6 +48,25 @@ class Exponent:
 
 
 @dataclass(frozen=True, slots=True)
+class Factors:
+    """Two thin matrices whose product was added to the base; see `mlver.codec.factors`.
+
+    Attributes:
+        kind: What the elements are: 0 is F32, 1 is BF16.
+        column: The column of the first element.
+        of_rows: i32, shape (rank, rows).
+        of_columns: i32, shape (rank, columns).
+        exponent: The product is in units of 2 ** exponent.
+    """
+
+    kind: int
+    column: int
+    of_rows: npt.NDArray[np.int32]
+    of_columns: npt.NDArray[np.int32]
+    exponent: int
+
+
+@dataclass(frozen=True, slots=True)
 class Expectation:
     """What is expected of elements, beyond what their base is; see `mlver.codec.residuals`.
 
@@ -57,6 +76,7 @@ class Expectation:
         steps: Differences by the column, i16, shape (columns,), or None.
         unit: The exponent at which a step is in units of 2 ** -14 of the last place.
         exponent: Where the exponent is, for the steps.
+        factors: What was added, instead of all the others, or None.
     """
 
     table: Elements | None = None
@@ -64,6 +84,14 @@ class Expectation:
     steps: npt.NDArray[np.int16] | None = None
     unit: int = 0
     exponent: Exponent = Exponent()
+    factors: Factors | None = None
+
+    @property
+    def told_bytes(self) -> int:
+        """About what it takes to tell it, but for a table."""
+        if self.factors is not None:
+            return 3 * (self.factors.of_rows.size + self.factors.of_columns.size)
+        return 0 if self.steps is None else self.steps.nbytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from mlver.formats.cut import (
 )
 from mlver.formats.detect import diagnose, looks_like_weights, parse
 from mlver.formats.external import EXTERNAL_FORMAT, Beside, beside
-from mlver.formats.layout import ByteSource, ExternalTensor, Layout, Tensor, View, row_elements
+from mlver.formats.layout import NO_ROWS, ByteSource, ExternalTensor, Layout, Rows, Tensor, View, rows_at
 
 __all__ = [
     "EXTERNAL_FORMAT",
+    "NO_ROWS",
     "TENSOR_CHUNK_BYTES",
     "Beside",
     "ByteSource",
@@ -26,6 +27,7 @@ __all__ = [
     "ExternalTensor",
     "Layout",
     "Region",
+    "Rows",
     "Tensor",
     "View",
     "beside",
@@ -35,5 +37,5 @@ __all__ = [
     "looks_like_weights",
     "parse",
     "plan",
-    "row_elements",
+    "rows_at",
 ]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlver.formats.layout import Layout, Tensor, row_elements
+from mlver.formats.layout import NO_ROWS, Layout, Rows, Tensor, rows_at
 
 if TYPE_CHECKING:
     import pyfastcdc
@@ -35,14 +35,14 @@ class ChunkSpan:
         size_bytes: At most 1 MiB.
         dtype: Element type of the tensor it lies in, if it lies in one.
         tensor: Index of that tensor in `Layout.tensors`.
-        columns: Elements in a row of that tensor, 0 if it has no rows.
+        rows: Where in the rows of that tensor it lies.
     """
 
     offset: int
     size_bytes: int
     dtype: str | None = None
     tensor: int | None = None
-    columns: int = 0
+    rows: Rows = NO_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,10 @@ def cut_tensor(tensor: Tensor, index: int | None = None) -> Iterator[ChunkSpan]:
         tensor: What to cut.
         index: Its index in `Layout.tensors`, for `ChunkSpan.tensor`.
     """
-    columns = row_elements(tensor.shape, tensor.order)
     for start in range(0, tensor.size_bytes, TENSOR_CHUNK_BYTES):
         size_bytes = min(TENSOR_CHUNK_BYTES, tensor.size_bytes - start)
-        yield ChunkSpan(tensor.offset + start, size_bytes, tensor.dtype, index, columns)
+        rows = rows_at(tensor.shape, tensor.order, tensor.size_bytes, start)
+        yield ChunkSpan(tensor.offset + start, size_bytes, tensor.dtype, index, rows)
 
 
 def cut_bytes(buffer: bytes | bytearray | memoryview, final: bool) -> list[int]:

@@ -7,9 +7,10 @@ only way parsers build a `Layout`: its promises hold for any input.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 MAX_TENSORS = 1 << 18
 """Tensors and views in one file. The largest checkpoints have some ten thousand a shard."""
@@ -83,11 +84,35 @@ class View:
     order: str = "C"
 
 
-def row_elements(shape: tuple[int, ...], order: str) -> int:
-    """Return how many elements lie in a row, those whose last index alone tells them apart in memory; 0 for no rows."""
-    if len(shape) < 2 or order not in {"C", "F"}:
-        return 0
-    return shape[-1] if order == "C" else shape[0]
+class Rows(NamedTuple):
+    """Where in the rows of its tensor a chunk lies.
+
+    Attributes:
+        columns: Elements in a row, those that one index alone tells apart and that lie side by side; 0 for no rows.
+        column: That of the chunk's first element.
+    """
+
+    columns: int
+    column: int
+
+
+NO_ROWS = Rows(0, 0)
+
+
+def rows_at(shape: tuple[int, ...], order: str, size_bytes: int, start: int) -> Rows:
+    """Return where a chunk lies in the rows of its tensor.
+
+    Args:
+        shape: The tensor's.
+        order: The tensor's.
+        size_bytes: The tensor's.
+        start: Where the chunk begins, in bytes from the start of the tensor.
+    """
+    elements = math.prod(shape)
+    if len(shape) < 2 or not elements or order not in {"C", "F"}:
+        return NO_ROWS
+    columns = shape[-1] if order == "C" else shape[0]
+    return Rows(columns, start * elements // size_bytes % columns)
 
 
 @dataclass(frozen=True, slots=True)

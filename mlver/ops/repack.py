@@ -17,7 +17,7 @@ from typing import NamedTuple
 from mlver import codec
 from mlver.chunks import MAX_CHAIN, Base, BaseBytes, ChunkReader, Level, Piece, encode_against, joined
 from mlver.errors import IntegrityError
-from mlver.formats import row_elements
+from mlver.formats import NO_ROWS, Rows, rows_at
 from mlver.history.manifest import Manifest, TensorEntry, read_manifest
 from mlver.history.records import VersionRecord
 from mlver.ids import ChunkId, ManifestId, PackId
@@ -60,7 +60,7 @@ class _Job(NamedTuple):
     chunk: ChunkId
     location: Location
     dtype: str | None
-    columns: int
+    rows: Rows
     candidates: tuple[Base, ...]
 
 
@@ -178,11 +178,12 @@ class _Repacking:
             if self._is_new(chunk, found):
                 bases = [twin.base(start, size_bytes)] if twin is not None else []
                 candidates = [base for base in bases if base is not None]
-                yield self._job(chunk, tensor.dtype, row_elements(tensor.shape, tensor.order), candidates)
+                rows = rows_at(tensor.shape, tensor.order, tensor.size_bytes, start)
+                yield self._job(chunk, tensor.dtype, rows, candidates)
         for file in manifest.files:
             for ref in file.chunks:
                 if self._is_new(ref.id, found):
-                    yield self._job(ref.id, None, 0, [])
+                    yield self._job(ref.id, None, NO_ROWS, [])
 
     def _is_new(self, chunk: ChunkId, found: set[ChunkId]) -> bool:
         if chunk in found or chunk in self._placed or chunk in self._failed or chunk not in self._locations:
@@ -190,17 +191,17 @@ class _Repacking:
         found.add(chunk)
         return True
 
-    def _job(self, chunk: ChunkId, dtype: str | None, columns: int, candidates: Sequence[Base]) -> _Job:
+    def _job(self, chunk: ChunkId, dtype: str | None, rows: Rows, candidates: Sequence[Base]) -> _Job:
         """Return a job whose candidates are written anew already: the twin, and what the chunk rests on today."""
         entry = self._locations[chunk].entry
         today = split_bases(entry.bases)
         if dtype is not None and len(today) == 1 and entry.encoding != codec.CAST:
             candidates = [*candidates, Base((today[0],), dtype)]
         fit = (base for base in candidates if all(one in self._placed for one in base.chunks))
-        return _Job(chunk, self._locations[chunk], dtype, columns, tuple(dict.fromkeys(fit)))
+        return _Job(chunk, self._locations[chunk], dtype, rows, tuple(dict.fromkeys(fit)))
 
     def _unknown(self, chunk: ChunkId) -> _Job:
-        return self._job(chunk, None, 0, [])
+        return self._job(chunk, None, NO_ROWS, [])
 
     def _others(self) -> Iterator[list[ChunkId]]:
         """Yield the chunks that no version uses, those first that others of them rest on."""
@@ -241,7 +242,7 @@ class _Repacking:
         raw = self._reader.decode(job.chunk).raw
         best = self._kept(job)
         for base in job.candidates or (None,):
-            piece = Piece(raw, job.dtype, base, job.columns)
+            piece = Piece(raw, job.dtype, base, job.rows)
             again = encode_against(job.chunk, piece, self._bytes(base), self._level)
             if best is None or again.size_bytes < best.size_bytes:
                 best = again

@@ -43,6 +43,14 @@ def step(values: Array, seed: int, size: float = 2e-6) -> Array:
     return moved
 
 
+def product(rows: int, columns: int, seed: int) -> Array:
+    """Return what merging an adapter of rank 2 adds."""
+    source = np.random.default_rng(seed)
+    left, right = source.normal(scale=0.01, size=(rows, 2)), source.normal(scale=0.1, size=(2, columns))
+    # Without BLAS: the same numbers on every machine.
+    return (left[:, :1] * right[:1] + left[:, 1:] * right[1:]).astype(np.float32)
+
+
 def narrowed(values: Array) -> Array:
     """Return the bits of F32 numbers rounded to BF16, ties to even."""
     bits = values.view(np.uint32).astype(np.uint64)
@@ -79,6 +87,8 @@ def versions() -> dict[str, tuple[Weights, dict[str, Any]]]:
     grown["large"] = ("F32", np.concatenate([step(base["large"][1], 5), coarse((3, 500), 6)]))
     cast: Weights = {"large": ("BF16", narrowed(base["large"][1])), "wide": ("F32", base["wide"][1].astype(np.float32))}
     again: Weights = {"large": ("F32", (cast["large"][1].astype(np.uint32) << 16).view(np.float32))}
+    adapted = coarse((120, 100), 7)
+    merged = adapted + product(120, 100, 8)
     return {
         "net:v0": (model(0), {}),
         "net:v1": (base, {"compression": "fast"}),
@@ -87,6 +97,8 @@ def versions() -> dict[str, tuple[Weights, dict[str, Any]]]:
         "net:v4": (grown, {"compression": "max"}),
         "brief:v0": (cast, {"base": "net:v1"}),
         "long:v0": (again, {"base": "brief"}),
+        "adapted:v0": ({"flat": ("F32", adapted)}, {}),
+        "adapted:v1": ({"flat": ("F32", merged)}, {}),
     }
 
 

@@ -211,6 +211,11 @@ def unzigzag(value: int) -> int:
 def head(source: Bytes, size: int, seen: Counter[str], base: bytes) -> tuple[int, list[int], list[int]]:
     """Return the size of an element, the elements of the base, and those from which the residuals count."""
     first = source.u8()
+    if first & 0x20:
+        seen["factors"] += 1
+        width = first & ~0x20
+        old = integers(aligned(base, size)[: size // width * width], width)
+        return width, old, factors(source, width, old, seen)
     width = element_size(first & ~0x40)[0]
     old = integers(aligned(base, size)[: size // width * width], width)
     expected = list(old)
@@ -230,6 +235,43 @@ def head(source: Bytes, size: int, seen: Counter[str], base: bytes) -> tuple[int
             step = (steps[i % columns] * 2**14 + (2**k >> 1)) // 2**k
             expected[i] += -step if value >> (8 * width - 1) else step
     return width, old, expected
+
+
+def factors(source: Bytes, width: int, old: list[int], seen: Counter[str]) -> list[int]:
+    """Return the elements that factors let one expect."""
+    kind, columns, column, rank, exponent, size = struct.unpack("<BIIBhI", source.take(16))
+    require((kind, width) in ((0, 4), (1, 2)) and -1000 <= exponent <= 100, "a chunk's factors")
+    require(column < columns <= len(old) and 1 <= rank <= 64, "a chunk's factors")
+    rows = (column + len(old) + columns - 1) // columns
+    require(rank * (rows + columns) <= len(old), "a chunk's factors")
+    payload = source.take(size)
+    require(payload[0] == 4, "factors of another size")
+    found = [unzigzag(value) for value in integers(planes(payload, 4 * rank * (rows + columns), seen), 4)]
+    require(max(map(abs, found)) <= 2**23, "a chunk's factors")
+    of_rows = [found[rows * r : rows * (r + 1)] for r in range(rank)]
+    of_columns = [found[rows * rank :][columns * r : columns * (r + 1)] for r in range(rank)]
+    expected = []
+    for i, value in enumerate(old):
+        row, at = divmod(column + i, columns)
+        product = sum(of_rows[r][row] * of_columns[r][at] for r in range(rank))
+        expected.append(moved(value, width, product * 2.0**exponent))
+    return expected
+
+
+def moved(value: int, width: int, added: float) -> int:
+    """Return the element that is expected where `added` was added to `value`."""
+    bits = value << (32 - 8 * width)
+    if bits >> 23 & 255 == 255:
+        return value
+    number = struct.unpack("<f", struct.pack("<I", bits))[0] if bits >> 23 & 255 else 0.0
+    total = number + added
+    if abs(total) < 2.0**-126:
+        return 0
+    try:
+        bits = struct.unpack("<I", struct.pack("<f", total))[0]
+    except OverflowError:
+        bits = 0xFF800000 if total < 0 else 0x7F800000
+    return bits if width == 4 else bits + 0x7FFF + (bits >> 16 & 1) >> 16
 
 
 def delta(source: Bytes, size: int, seen: Counter[str], base: bytes) -> bytes:
@@ -490,7 +532,7 @@ FIELDS: dict[str, set[str]] = {
     "type": {"artifact", "to", "was"},
     "add": {
         *("version", "manifest", "logical_bytes", "new_bytes", "stored_bytes", "file_count", "tensor_count"),
-        *("weights", "message", "tags", "metadata", "metrics", "provenance"),
+        *("weights", "message", "tags", "metadata", "metrics", "provenance", "reference_count", "reference_bytes"),
     },
     "alias": {"alias", "to", "was"},
     "tag": {"version", "tag", "present"},
@@ -498,7 +540,7 @@ FIELDS: dict[str, set[str]] = {
     "set": {"version", "field", "key", "to", "was"},
     "remove": {"version", "removed"},
 }
-OPTIONAL = {"weights", "message", "tags", "metadata", "metrics", "provenance"}
+OPTIONAL = {"weights", "message", "tags", "metadata", "metrics", "provenance", "reference_count", "reference_bytes"}
 
 
 def parse_event(data: bytes, number: int) -> Json:
@@ -514,6 +556,7 @@ def parse_event(data: bytes, number: int) -> Json:
     for action in event["actions"]:
         fields, given = FIELDS.get(action["do"]), action.keys() - {"do"}
         require(fields is not None and fields - OPTIONAL <= given <= fields, f"a {action['do']!r} action")
+        require(0 not in (action.get("reference_count"), action.get("reference_bytes")), "a count that is zero")
     return event
 
 
@@ -609,7 +652,8 @@ def read_manifest(path: Path, identity: str) -> Json:
     require("blake3:" + hexadecimal(raw) == identity, f"manifest {identity} has another digest")
     manifest: Json = json.loads(raw)
     require(canonical(manifest) == raw, "a manifest is not canonical")
-    require(manifest.keys() == {"mlver_manifest", "files", "folders", "tensors", "weights"}, "a manifest's fields")
+    needed = {"mlver_manifest", "files", "folders", "tensors", "weights"}
+    require(needed <= manifest.keys() <= needed | {"references"}, "a manifest's fields")
     require(manifest["mlver_manifest"] == 1, "a manifest's format")
     check_files(manifest)
     check_tensors(manifest)
@@ -620,9 +664,14 @@ def check_files(manifest: Json) -> None:
     files, folders = manifest["files"], manifest["folders"]
     paths = [file["path"] for file in files]
     require(paths == sorted(set(paths)) and folders == sorted(set(folders)), "paths are not in order")
-    require(not set(paths) & set(folders), "a path is listed twice")
-    for path in paths + folders:
+    references = manifest.get("references", [])
+    pointers = [reference["path"] for reference in references]
+    require("references" not in manifest or pointers == sorted(pointers) != [], "references are not in order")
+    require(len({*paths, *folders, *pointers}) == len(paths + folders + pointers), "a path is listed twice")
+    for path in paths + folders + pointers:
         check_path(path)
+    for reference in references:
+        check_reference(reference)
     for file in files:
         needed = {"path", "size", "digest", "chunks", "lengths"}
         require(needed <= file.keys() <= needed | {"executable", "format", "unsafe_globals"}, "a file's fields")
@@ -631,6 +680,16 @@ def check_files(manifest: Json) -> None:
         require(len(file["chunks"]) == len(file["lengths"]) and sum(file["lengths"]) == file["size"], "a file's size")
         digest = file_digest(file["size"], [bytes.fromhex(chunk) for chunk in file["chunks"]])
         require(digest == file["digest"], f"the digest of {file['path']}")
+
+
+def check_reference(reference: Json) -> None:
+    marks = reference.keys() - {"path", "uri", "size"}
+    require(bool(marks) and marks <= {"etag", "version", "digest"} and reference["size"] >= 0, "a reference's fields")
+    require(all(0 < len(reference[mark]) <= 1024 for mark in marks), "what identifies a reference")
+    require(re.fullmatch("blake3:[0-9a-f]{64}", reference.get("digest", "blake3:" + "0" * 64)) is not None, "a digest")
+    uri, (scheme, _, rest) = reference["uri"], reference["uri"].partition("://")
+    require(re.fullmatch("[a-z][a-z0-9+.-]*", scheme) is not None and "@" not in re.split("[/?#]", rest)[0], "a URI")
+    require(len(uri.encode()) <= 8192 and re.search("[\x00-\x1f\x7f-\x9f]", uri) is None, "a URI")
 
 
 def check_tensors(manifest: Json) -> None:

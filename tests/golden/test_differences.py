@@ -35,7 +35,7 @@ def test_the_reader_restores_every_version(tmp_path: Path) -> None:
     repository = reader.Repository(FOLDER / STORED_AS)
     repository.restore_all(tmp_path)
     assert {name: digest(tmp_path / name.replace(":", "/") / FILE) for name in EXPECTED} == EXPECTED
-    assert {"DELTA", "LEVELS", "CAST"} - repository.needed.keys() == set()
+    assert {"DELTA", "LEVELS", "CAST", "factors"} - repository.needed.keys() == set()
 
 
 @pytest.mark.parametrize("bases", [1, 2])

@@ -10,7 +10,7 @@ import pytest
 
 from mlver import codec
 from mlver.codec import against, delta, levels, residuals
-from mlver.codec.shapes import Expectation
+from mlver.codec.shapes import Expectation, Factors
 from tests.golden import reader
 
 COUNT = 3001
@@ -54,6 +54,28 @@ def test_differences_come_back_through_the_second_reader(dtype: str, scale: floa
     assert {"DELTA", "LEVELS", "steps", "symbols"} <= seen.keys()
     if scale == 1e-4 and dtype in ("F32", "F64"):
         assert {"escape", "low bits"} <= seen.keys()
+
+
+@pytest.mark.parametrize("kind", ["F32", "BF16"])
+@pytest.mark.parametrize("column", [0, 17])
+def test_factors_come_back_through_the_second_reader(kind: str, column: int) -> None:
+    rng = np.random.default_rng(0)
+    of_rows, of_columns = (rng.integers(-(1 << 22), 1 << 22, (3, many), dtype="<i4") for many in (31, 99))
+    bits = rng.normal(scale=0.03, size=COUNT).astype("<f4").view("<u4")
+    bits[:8] = [0, 1 << 31, 5, 0x7F800000, 0xFF800000, 0x7FC01234, 0x7F7FFFFF, 0xFF7FFFFF]
+    values = bits if kind == "F32" else (bits >> 16).astype("<u2")
+    raw = rng.permutation(values).tobytes()
+    plain = against.plain_view(raw, kind, values.tobytes())
+    seen: Counter[str] = Counter()
+    for exponent in (-46, -80, 80, -1000):
+        told = Expectation(factors=Factors(int(kind == "BF16"), column, of_rows, of_columns, exponent))
+        view = replace(plain, expectation=told, expected=residuals.expected(plain.base, told))
+        payload = b"".join(delta.encode(view))
+        assert bytes(codec.decode(codec.DELTA, payload, len(raw), values.tobytes())) == raw
+        assert reader.decode(codec.DELTA, payload, len(raw), seen, values.tobytes()) == raw
+        payload = b"".join(levels.encode(view, levels.CODED))
+        assert reader.decode(codec.LEVELS, payload, len(raw), seen, values.tobytes()) == raw
+    assert seen["factors"]
 
 
 def test_tables_come_back_through_the_second_reader() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mlver import codec
 from mlver.codec import against, delta, levels, loops, native, portable, residuals
-from mlver.codec.shapes import Expectation
+from mlver.codec.shapes import Expectation, Factors
 from mlver.errors import IntegrityError
 
 FLOATS_AND_BYTES = ["BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64", "C64", "C128"]
@@ -62,6 +62,7 @@ def test_round_trip(raw: bytes, dtype: str | None) -> None:
     encoded = codec.encode(raw, dtype)
     assert encoded.size_bytes <= len(raw)
     assert bytes(codec.decode(encoded.encoding, joined(encoded), len(raw))) == raw
+    assert codec.decodes_to(encoded, raw)
 
 
 @given(raw=tensors(), dtype=DTYPES, data=st.data())
@@ -135,7 +136,18 @@ def test_round_trip_of_casts(raw: bytes, dtypes: tuple[str, str], data: st.DataO
     base = data.draw(tensors())
     encoded = codec.encode(raw, dtypes[1], base, base_dtype=dtypes[0])
     assert encoded.size_bytes <= len(raw)
+    assert codec.decodes_to(encoded, raw, base)
     assert bytes(codec.decode(encoded.encoding, joined(encoded), len(raw), base)) == raw
+
+
+def factored(view: residuals.View, dtype: str, columns: int, column: int) -> residuals.View:
+    """Return a view with factors of rank 1."""
+    rows = -(-(column % columns + view.values.size) // columns)
+    source = np.random.default_rng(columns)
+    integers = [source.integers(-(1 << 23), 1 << 23, (1, many), dtype="<i4") for many in (rows, columns)]
+    found = Factors(int(dtype == "BF16"), column % columns, integers[0], integers[1], -60)
+    told = Expectation(factors=found)
+    return replace(view, expectation=told, expected=residuals.expected(view.base, told))
 
 
 @st.composite
@@ -145,6 +157,8 @@ def views(draw: st.DrawFn, raw: bytes, base: bytes) -> residuals.View:
     view = against.plain_view(raw, dtype, residuals.aligned(base, len(raw)))
     if not view.values.size or draw(st.booleans()):
         return view
+    if dtype in ("F32", "BF16") and view.values.size >= 40 and draw(st.booleans()):
+        return factored(view, dtype, draw(st.integers(1, 9)), draw(st.integers(0, 8)))
     columns = draw(st.integers(1, min(view.values.size, 300)))
     steps = np.frombuffer(np.random.default_rng(columns).bytes(2 * columns), "<i2")
     expectation = Expectation(
@@ -244,10 +258,25 @@ def test_both_implementations_write_and_read_the_same(
         with by(implementation):
             encoded = codec.encode(raw, dtype, base, effort, columns=columns)
             written.append((encoded.encoding, joined(encoded)))
+            assert codec.decodes_to(encoded, raw, base)
     assert written[0] == written[1]
     for implementation in (native, portable):
         with by(implementation):
             assert bytes(codec.decode(*written[0], len(raw), base)) == raw
+
+
+@pytest.mark.parametrize("implementation", [native, portable] if native.is_available() else [portable])
+@given(raw=tensors().filter(bool), dtype=DTYPES, effort=EFFORTS, data=st.data())
+def test_a_chunk_that_would_not_come_back_is_told(
+    implementation: loops.Loops, raw: bytes, dtype: str | None, effort: codec.Effort, data: st.DataObject
+) -> None:
+    base = data.draw(st.one_of(st.none(), descendants(raw)))
+    encoded = codec.encode(raw, dtype, base, effort)
+    other = bytearray(raw)
+    other[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with by(implementation):
+        assert codec.decodes_to(encoded, raw, base)
+        assert not codec.decodes_to(encoded, other, base)
 
 
 @pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")

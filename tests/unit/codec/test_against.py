@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from mlver import codec
-from mlver.codec import against, delta, entropy, levels, loops, planes, residuals
+from mlver.codec import against, delta, entropy, factors, levels, loops, planes, residuals
 from mlver.codec.shapes import Expectation
 from mlver.errors import IntegrityError
 
@@ -442,3 +442,79 @@ def test_what_a_nan_is_cast_to_does_not_depend_on_the_processor(
         bytes(codec.decode(codec.CAST, bytes([number]) + bytes(4) + zeros, 2 * width, base.tobytes()))
         == predicted.tobytes()
     )
+
+
+def merged(dtype: str, rows: int, columns: int, rank: int, scale: float = 1e-3) -> tuple[bytes, bytes]:
+    """Return a matrix to which one of low rank was added, and the matrix it was added to."""
+    old = normal(rows * columns).reshape(rows, columns)
+    if dtype == "BF16":
+        old = (old.view("<u4") & 0xFFFF0000).view("<f4")
+    new = old + normal(rows * rank, scale, 1).reshape(rows, rank) @ normal(rank * columns, 1, 2).reshape(rank, columns)
+    return (new.tobytes(), old.tobytes()) if dtype == "F32" else (bf16(new), bf16(old))
+
+
+def of_rows(raw: bytes, dtype: str, base: bytes, effort: codec.Effort, columns: int, column: int = 0) -> int:
+    encoded = codec.encode(raw, dtype, base, effort, columns=columns, column=column)
+    assert bytes(codec.decode(encoded.encoding, payload(encoded), len(raw), base)) == raw
+    return encoded.size_bytes
+
+
+@pytest.mark.parametrize("effort", ["balanced", "max"])
+@pytest.mark.parametrize(("dtype", "bar"), [("F32", 0.13), ("BF16", 0.12)])
+def test_a_merged_adapter_costs_about_what_it_carries(dtype: str, bar: float, effort: codec.Effort) -> None:
+    raw, base = merged(dtype, 400, 512, 8)
+    assert of_rows(raw, dtype, base, effort, 512) < bar * len(raw)
+    assert of_rows(raw, dtype, base, effort, 0) > 2 * bar * len(raw)
+    # A chunk begins and ends somewhere in a row.
+    width = len(raw) // (400 * 512)
+    part = slice(700 * width, (399 * 512 + 5) * width)
+    assert of_rows(raw[part], dtype, base[part], effort, 512, 700 - 512) < bar * len(raw)
+
+
+def test_a_change_of_full_rank_has_no_factors() -> None:
+    old, step = normal(400 * 512), normal(400 * 512, 1e-4, 3)
+    raw = (old + step).astype("<f4").tobytes()
+    assert factors.find(elements(raw), elements(old.tobytes()), "F32", 512, 0) is None
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_infinities_and_nans_do_not_disturb_the_search_for_factors(value: float) -> None:
+    raw, base = merged("F32", 400, 512, 8)
+    for where in (0, 300 * 512 + 7, 400 * 512 - 1):
+        changed = np.frombuffer(raw, "<f4").copy()
+        changed[where] = value
+        of_rows(changed.tobytes(), "F32", base, "balanced", 512)
+        of_rows(changed.tobytes(), "F32", base, "balanced", 512, 500)
+
+
+def elements(data: bytes) -> np.ndarray:
+    return np.frombuffer(data, "<u4")
+
+
+def test_the_layout_of_factors_is_that_of_the_document() -> None:
+    # Two columns, beginning with the second; rank 1; in eighths. Three integers of the rows, then two of the columns.
+    base = np.array([1, 2, -1, np.inf], "<f4").tobytes()
+    numbers = [3, -2, 1, 1000, 500]
+    zigzag = np.array([2 * n if n >= 0 else -2 * n - 1 for n in numbers], "<u4")
+    planes_of = b"".join(planes.encode(zigzag.data.cast("B"), 4, False))
+    head = bytes([0]) + u32(2, 1) + bytes([1]) + i16(-3) + u32(len(planes_of)) + planes_of
+    rest = bytes([4, 2, 0, 2, 0, 2, 0, 2, 0])
+    wanted = np.array([1 + 1500 / 8, 2 - 2000 / 8, -1 - 1000 / 8, np.inf], "<f4").tobytes()
+
+    def stored(head: bytes, flags: int = 0x24) -> bytes:
+        return bytes([flags]) + head + rest
+
+    assert len(numbers) > 4, "more integers than elements"
+    refused(codec.DELTA, stored(head), 16, base)
+    base, wanted = base + bytes(4), wanted + np.float32(500 / 8).tobytes()
+    assert bytes(codec.decode(codec.DELTA, stored(head), 20, base)) == wanted
+    for end in range(len(stored(head))):
+        refused(codec.DELTA, stored(head)[:end], 20, base)
+    for flags in (0x22, 0x28, 0xA4, 0x64, 0x34):
+        refused(codec.DELTA, stored(head, flags), 20, base)
+    for place, wrong in [(0, 1), (0, 2), (1, 1), (1, 6), (5, 2), (9, 0), (9, 65), (9, 2)]:
+        refused(codec.DELTA, stored(head[:place] + bytes([wrong]) + head[place + 1 :]), 20, base)
+    for exponent in (-1001, 101):
+        refused(codec.DELTA, stored(head[:10] + i16(exponent) + head[12:]), 20, base)
+    large = b"".join(planes.encode(np.array([1 << 24 | 2, 0, 0, 0, 0], "<u4").data.cast("B"), 4, False))
+    refused(codec.DELTA, stored(head[:12] + u32(len(large)) + large), 20, base)

@@ -27,12 +27,17 @@ def test_a_tensor_is_cut_at_fixed_offsets_from_its_start() -> None:
 
 def test_chunks_know_how_long_the_rows_of_their_tensor_are() -> None:
     def columns(shape: tuple[int, ...], order: str) -> int:
-        return next(iter(cut_tensor(Tensor("w", "U8", shape, 0, 24, order)))).columns
+        return next(iter(cut_tensor(Tensor("w", "U8", shape, 0, 24, order)))).rows.columns
 
     assert columns((2, 3, 4), "C") == 4
     assert columns((2, 3, 4), "F") == 2
     assert columns((24,), "C") == 0
     assert columns((2, 12), "strides:1,12") == 0
+
+
+def test_chunks_know_in_which_column_they_begin() -> None:
+    spans = cut_tensor(Tensor("w", "F32", (3000, 384), 100, 3000 * 384 * 4))
+    assert [span.rows for span in spans] == [(384, (number << 18) % 384) for number in range(5)]
 
 
 def test_an_empty_tensor_has_no_chunks() -> None:
