@@ -1,6 +1,6 @@
-"""Part of the build of mlver: compiles the codec's kernel into the wheel, if there is a compiler.
+"""Part of the build of mlver: compiles the kernels into the wheel, if there is a compiler.
 
-With the kernel the wheel is for one platform; without, for all, and much slower.
+With kernels the wheel is for one platform; without, for all, and much slower.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class KernelBuildHook(BuildHookInterface[Any]):  # type: ignore[misc]  # hatchli
             made = kernel.compile_kernel()
         except kernel.NotCompiled as error:
             line = "!" * 80
-            told = "The codec's kernel was not compiled: mlver will work, but many times as slowly."
+            told = "The kernels were not compiled: mlver will work, but many times as slowly."
             print(line, told, error, line, sep="\n", file=sys.stderr)
             return
         root = Path(self.root)

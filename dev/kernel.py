@@ -1,4 +1,4 @@
-"""Compiles the codec's loops, `mlver/codec/kernel.c`, to where `mlver/codec/native.py` looks for them.
+"""Compiles the loops over elements, `kernel.c` in some rooms of mlver, to where `native.py` beside it looks for them.
 
 `dev/build` runs this after an edit of the C files; building and installing mlver does by way of `dev/hatch_build.py`.
 It calls `$CC`, or `cc`, with `$CFLAGS` after its own flags. Without a compiler mlver works all the same, more slowly.
@@ -13,7 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-_CODEC = Path(__file__).parent.parent / "mlver" / "codec"
+_MLVER = Path(__file__).parent.parent / "mlver"
+_ROOMS = (_MLVER / "codec", _MLVER / "differences")
 _FLAGS = ["-std=c99", "-O3", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden"]
 _VARIANTS = {"_kernel.so": [], "_kernel_avx2.so": ["-mavx2", "-mbmi2"]}
 _VARIANTS_ELSEWHERE = {"_kernel.so": list[str]()}
@@ -24,7 +25,7 @@ class NotCompiled(Exception):
 
 
 def compile_kernel() -> list[Path]:
-    """Compile the kernel for this machine.
+    """Compile the kernels for this machine.
 
     Returns:
         The libraries that were made.
@@ -34,17 +35,17 @@ def compile_kernel() -> list[Path]:
     """
     is_x86_64 = platform.machine().lower() in ("x86_64", "amd64")
     variants = _VARIANTS if is_x86_64 else _VARIANTS_ELSEWHERE
-    made = [_CODEC / name for name in variants]
-    for path in [_CODEC / name for name in _VARIANTS]:
+    made = {room / name: flags for room in _ROOMS for name, flags in variants.items()}
+    for path in [room / name for room in _ROOMS for name in _VARIANTS]:
         path.unlink(missing_ok=True)
     try:
-        for path, flags in zip(made, variants.values(), strict=True):
+        for path, flags in made.items():
             _compile(path, flags)
     except NotCompiled:
         for path in made:
             path.unlink(missing_ok=True)
         raise
-    return made
+    return list(made)
 
 
 def _compile(path: Path, flags: list[str]) -> None:
@@ -52,7 +53,7 @@ def _compile(path: Path, flags: list[str]) -> None:
     added = shlex.split(os.environ.get("CFLAGS", ""))
     # Beside its place first: a library that runs must not change.
     staged = path.with_suffix(f".{os.getpid()}.tmp")
-    command = [*compiler, *_FLAGS, *flags, *added, str(_CODEC / "kernel.c"), "-o", str(staged)]
+    command = [*compiler, *_FLAGS, *flags, *added, str(path.parent / "kernel.c"), "-o", str(staged)]
     try:
         subprocess.run(command, check=True, stdout=sys.stderr)
         staged.replace(path)
@@ -68,7 +69,7 @@ def main() -> int:
         made = compile_kernel()
     except NotCompiled as error:
         print(
-            f"The codec's kernel was not compiled; mlver will do without it, many times as slowly. {error}",
+            f"The kernels were not compiled; mlver will do without them, many times as slowly. {error}",
             file=sys.stderr,
         )
         return 1

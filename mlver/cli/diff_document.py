@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mlver.cli.diff_rows import table_document
+from mlver.cli.documents import reference_document
 from mlver.differences.values import ValueChange
 from mlver.history.manifest import TensorEntry
 from mlver.ops.diff.gates import GateFailure
@@ -39,6 +40,16 @@ def diff_document(result: DiffResult, failures: Sequence[GateFailure]) -> dict[s
             "renamed": [{"from": pair.before, "to": pair.after} for pair in result.files.renamed],
             "modified": [file.after.path for file in result.files.modified],
             "unchanged_count": result.files.unchanged_count,
+            "references": [
+                {
+                    "path": change.path,
+                    "kind": change.kind,
+                    "from": None if change.before is None else reference_document(change.before),
+                    "to": None if change.after is None else reference_document(change.after),
+                    "same_content": change.has_same_content,
+                }
+                for change in result.files.references
+            ],
         },
         "contents": [_content(file) for file in result.files.modified],
         "tensors": _tensors(result.tensors),
@@ -66,6 +77,7 @@ def _values(changes: Iterable[ValueChange]) -> list[dict[str, Any]]:
 def _content(file: ModifiedFile) -> dict[str, Any]:
     return {
         "path": file.after.path,
+        "from_path": file.before.path,
         "from_bytes": file.before.size_bytes,
         "to_bytes": file.after.size_bytes,
         "format": file.after.format,

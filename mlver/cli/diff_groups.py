@@ -46,13 +46,23 @@ def _common(names: Sequence[str]) -> str:
 
 
 def grouped_names(pairs: Sequence[TensorPair], limit: int) -> Iterator[str]:
-    """Yield renamings; if there are more than so many, those with the same change of their first part in one line."""
+    """Yield renamings; if there are more than so many, those with the same change of their first part in one line.
+
+    Where each has a change of its own, the first lines are followed by one that counts the others.
+    """
     if len(pairs) <= limit:
         yield from (f"{pair.from_name} → {pair.name}" for pair in pairs)
         return
     groups: dict[tuple[str, str], list[TensorPair]] = {}
     for pair in pairs:
         groups.setdefault(_prefixes(pair), []).append(pair)
+    lines = list(_grouped(groups))
+    yield from lines[:limit]
+    if len(lines) > limit:
+        yield f"… and {count(sum(map(len, list(groups.values())[limit:])), 'more tensor')} (--all)"
+
+
+def _grouped(groups: Mapping[tuple[str, str], Sequence[TensorPair]]) -> Iterator[str]:
     for (before, after), group in groups.items():
         if len(group) == 1:
             yield f"{group[0].from_name} → {group[0].name}"

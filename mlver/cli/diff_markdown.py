@@ -15,15 +15,25 @@ from mlver.cli.diff_rows import (
     row_text,
     rows_text,
 )
-from mlver.cli.diff_screen import broken_text, change_text, files_text, sentence, values_text
-from mlver.cli.diff_tensors import TensorView, counts_text, figure, listings, rank_text, tensor_lines
+from mlver.cli.diff_screen import (
+    broken_text,
+    change_text,
+    files_text,
+    path_text,
+    reference_text,
+    sentence,
+    values_text,
+)
+from mlver.cli.diff_tensors import TensorView, change_cell, counts_text, figure, listings, rank_text, tensor_lines
 from mlver.cli.diff_text import value_text
 from mlver.cli.output import Output
+from mlver.cli.style import plain as unpainted
 from mlver.cli.text import escape, percent
 from mlver.differences.rows.change import TableChange
 from mlver.differences.values import ValueChange
 from mlver.ops.diff.gates import GateFailure
 from mlver.ops.diff.result import DiffResult, ModifiedFile
+from mlver.ops.diff.tree import module_tree
 
 _LISTED = 30
 _LINES = 80
@@ -152,18 +162,19 @@ def _tensors(out: Output, result: DiffResult, view: TensorView) -> None:
     if tensors.is_empty:
         return
     out.line()
-    out.line(f"**Tensors**: {counts_text(tensors)}")
+    root = module_tree(tensors)
+    out.line(f"**Tensors**: {counts_text(tensors, root)}")
     rows = [
         (
             "&nbsp;&nbsp;" * line.depth + (plain(line.label) if line.rest_count else code(line.label)),
             f"{line.module.changed:,}/{line.module.total:,}",
-            percent(figure(line.module, "relative_change")),
+            unpainted(change_cell(line.module)),
             _number(figure(line.module, "max_abs")),
             _cosine(figure(line.module, "cosine")),
             percent(figure(line.module, "changed_fraction")),
             rank_text(line.module.rank),
         )
-        for line in tensor_lines(tensors, view)
+        for line in tensor_lines(root, view)
     ]
     titles = ("module", "tensors", "change", "max |Δ|".replace("|", "\\|"), "cosine", "elements", "rank")
     shown = 2 if not result.is_measured else len(titles) if any(row[-1] for row in rows) else len(titles) - 1
@@ -191,10 +202,11 @@ def _files(out: Output, result: DiffResult) -> None:
     _bullets(
         out,
         [
-            *(f"modified {code(file.after.path)}{_problem(file)}" for file in files.modified),
+            *(f"modified {code(path_text(file))}{_problem(file)}" for file in files.modified),
             *(f"added {code(path)}" for path in files.added),
             *(f"removed {code(path)}" for path in files.removed),
             *(f"renamed {code(pair.before)} → {code(pair.after)}" for pair in files.renamed),
+            *(f"{change.kind} {code(change.path)}: {plain(reference_text(change))}" for change in files.references),
         ],
     )
     out.line()

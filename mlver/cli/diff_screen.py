@@ -6,6 +6,8 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import Any
 
 from mlver.cli.diff_lines import unified_lines
@@ -14,9 +16,10 @@ from mlver.cli.diff_tensors import TensorView, counts_text, show_tensors
 from mlver.cli.diff_text import shorten, value_text
 from mlver.cli.output import Output, Piece
 from mlver.cli.style import Styled
-from mlver.cli.text import count, number, percent, size, width
+from mlver.cli.text import count, escape, number, percent, size, width
 from mlver.differences.values import ValueChange
-from mlver.ops.diff.result import DiffResult, FileChanges, MetricChange, ModifiedFile, TensorPair
+from mlver.ops.diff.result import DiffResult, FileChanges, MetricChange, ModifiedFile, ReferenceChange, TensorPair
+from mlver.ops.diff.tree import module_tree
 
 _LISTED = 20
 _ITEMS = 30
@@ -44,7 +47,7 @@ def show_stat(out: Output, result: DiffResult) -> None:
     files = result.files
     rows: list[tuple[str, str]] = []
     if not result.tensors.is_empty:
-        rows.append(("tensors", counts_text(result.tensors)))
+        rows.append(("tensors", counts_text(result.tensors, module_tree(result.tensors))))
     if not files.is_empty:
         rows.append(("files", files_text(files)))
     for name, changes in (
@@ -60,9 +63,15 @@ def show_stat(out: Output, result: DiffResult) -> None:
 def show_head(out: Output, result: DiffResult) -> None:
     """Write what was compared, what happened, and what should never have."""
     out.line(Styled(result.before.name, "name"), " → ", Styled(result.after.name, "name"))
-    out.line(Styled(sentence(result.summary), "heading"))
+    for line in _wrapped(out, sentence(result.summary)):
+        out.line(Styled(line, "heading"))
     for pair in result.tensors.broken[:_LISTED]:
         out.line(Styled(f"! {broken_text(pair)}", "bad"))
+
+
+def _wrapped(out: Output, text: str) -> list[str]:
+    """Return text in lines that end between words on a terminal; elsewhere it is one line, whatever its length."""
+    return wrap(escape(text), get_terminal_size().columns) if out.terminal.interactive else [text]
 
 
 def sentence(summary: str) -> str:
@@ -95,7 +104,8 @@ def files_text(files: FileChanges) -> str:
         (len(files.removed), "removed"),
         (len(files.renamed), "renamed"),
     )
-    return ", ".join(f"{amount:,} {verb}" for amount, verb in counts if amount)
+    references = count(len(files.references), "reference") if files.references else ""
+    return ", ".join(filter(None, [*(f"{amount:,} {verb}" for amount, verb in counts if amount), references]))
 
 
 def _metrics(out: Output, metrics: Sequence[MetricChange]) -> None:
@@ -197,6 +207,7 @@ def _files(out: Output, files: FileChanges, limit: int | None) -> None:
     rows += [(Styled("added     ", "good"), path) for path in files.added]
     rows += [(Styled("removed   ", "bad"), path) for path in files.removed]
     rows += [(Styled("renamed   ", "name"), f"{pair.before} → {pair.after}") for pair in files.renamed]
+    rows += [_reference(change) for change in files.references]
     for row in rows[:limit]:
         out.line("  ", *row)
     _more(out, len(rows), limit)
@@ -211,7 +222,28 @@ def _modified(file: ModifiedFile) -> tuple[Piece, ...]:
         sizes += ", executable now" if after.executable else ", no longer executable"
     if file.problem is not None:
         sizes += f", rows not compared: {file.problem}"
-    return Styled("modified  ", "warning"), after.path, Styled(f"  {sizes}", "muted")
+    return Styled("modified  ", "warning"), path_text(file), Styled(f"  {sizes}", "muted")
+
+
+def path_text(file: ModifiedFile) -> str:
+    """Return the path of a file, or both that it has."""
+    return file.after.path if file.before.path == file.after.path else f"{file.before.path} → {file.after.path}"
+
+
+def _reference(change: ReferenceChange) -> tuple[Piece, ...]:
+    style = {"added": "good", "removed": "bad", "changed": "warning"}[change.kind]
+    return Styled(f"{change.kind:<10}", style), change.path, Styled(f"  {reference_text(change)}", "muted")
+
+
+def reference_text(change: ReferenceChange) -> str:
+    """Return where a reference points, and what became of it."""
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return " ".join(f"reference to {side.uri}" for side in (before, after) if side is not None)
+    places = after.uri if before.uri == after.uri else f"{before.uri} → {after.uri}"
+    content = {True: "the same content", False: "other content", None: "perhaps other content"}[change.has_same_content]
+    sizes = "" if before.size_bytes == after.size_bytes else f", {size(before.size_bytes)} → {size(after.size_bytes)}"
+    return f"reference to {places}, {content}{sizes}"
 
 
 def _more(out: Output, total: int, limit: int | None) -> None:

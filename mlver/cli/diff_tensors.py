@@ -48,9 +48,8 @@ class _Column(NamedTuple):
     align_right: bool = True
 
 
-def tensor_lines(tensors: TensorChanges, view: TensorView) -> list[Line]:
-    """Return the modules or tensors that are shown."""
-    root = module_tree(tensors)
+def tensor_lines(root: Module, view: TensorView) -> list[Line]:
+    """Return the modules or tensors of a tree that are shown."""
     if view.every:
         return single_tensors(root, view.sort)
     if view.depth is not None:
@@ -58,10 +57,10 @@ def tensor_lines(tensors: TensorChanges, view: TensorView) -> list[Line]:
     return page(root, _ROWS, view.sort)
 
 
-def counts_text(tensors: TensorChanges) -> str:
-    """Return how many tensors changed, came, went and got another name."""
+def counts_text(tensors: TensorChanges, root: Module) -> str:
+    """Return how many tensors changed, came, went and got another name; `root` is their tree."""
     parts = [f"{len(tensors.changed):,} of {tensors.total:,} changed"]
-    relative = module_tree(tensors).relative_change
+    relative = root.relative_change
     if relative is not None:
         parts[0] += f" by {percent(relative)}" if math.isfinite(relative) else ""
     for verb, amount in (
@@ -80,9 +79,10 @@ def show_tensors(out: Output, tensors: TensorChanges, view: TensorView, *, is_me
     """Write the section on tensors, if there is something to say."""
     if tensors.is_empty:
         return
+    root = module_tree(tensors)
     out.line()
-    out.line(Styled("Tensors", "heading"), Styled(f"  {counts_text(tensors)}", "muted"))
-    lines = tensor_lines(tensors, view)
+    out.line(Styled("Tensors", "heading"), Styled(f"  {counts_text(tensors, root)}", "muted"))
+    lines = tensor_lines(root, view)
     if lines:
         _table(out, lines, is_measured=is_measured)
     for word, style, texts in listings(tensors, every=view.every):
@@ -162,7 +162,7 @@ def _columns(lines: Sequence[Line], *, is_measured: bool, is_wide: bool) -> list
     changes = [module.relative_change for module in modules]
     top = max((change for change in changes if change is not None and math.isfinite(change)), default=None)
     columns += [
-        _Column("CHANGE", [_change(module) for module in modules]),
+        _Column("CHANGE", [change_cell(module) for module in modules]),
         _Column("", [_bar(module.relative_change, top) for module in modules], align_right=False),
         _Column("MAX |Δ|", [_number(figure(module, "max_abs")) for module in modules]),
     ]
@@ -196,7 +196,11 @@ def figure(module: Module, name: str) -> float | None:
     return value
 
 
-def _change(module: Module) -> str:
+def change_cell(module: Module) -> Piece:
+    """Return the relative change of a module, or what there is to say of a tensor that has none."""
+    if module.pair is not None and module.figures is not None and module.figures.appeared:
+        # The rest of it may not have changed at all.
+        return Styled("NaN" if module.figures.to_nan > module.figures.from_nan else "Inf", "bad")
     if module.pair is not None and module.pair.kind is not Kind.FLOAT:
         return module.pair.after.dtype
     return percent(module.relative_change)

@@ -1,4 +1,4 @@
-/* Sums over the elements of two arrays in one pass; mlver/differences/portable.py says what they are.
+/* Sums over the elements of two arrays in one pass; mlver/differences/magnitude.py says what they are.
  *
  * Elements are widened to float64, in which the square of any of them is exact and none overflows. NaN and infinities
  * need no look: they come out in the sums. Nothing here allocates; callers own all buffers.

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 from mlver.differences.texts import read_values
 from mlver.differences.values import equal_values, leaves
 from mlver.errors import NotFoundError, UsageError
-from mlver.history.manifest import FileEntry, read_manifest
+from mlver.history.manifest import FileEntry
 from mlver.history.records import VersionRecord
 from mlver.ops.diff.metrics import Direction, best, better
+from mlver.ops.obtaining import manifest_of, obtain
 from mlver.ops.opening import OpenRepository
+from mlver.ops.progress import Silent
 
 _Sources = dict[str, list[Mapping[str, Any]]]
 """The values of each version in turn, by where they are from."""
@@ -83,7 +85,9 @@ def compare(
         reverse: Turn the order around.
 
     Raises:
-        NotFoundError: There is no such version, or none of them has the metric.
+        NotFoundError: There is no such version, none of them has the metric, or a version is neither here nor at a
+            remote.
+        RemoteError: A remote failed.
         UsageError: There are fewer than two, or a range is none.
         IntegrityError: A manifest or a configuration file is damaged.
     """
@@ -145,12 +149,15 @@ def _configurations(
 ) -> dict[str, list[Mapping[str, Any]]]:
     """Return the metadata, and the configuration files that differ, of each version, by source."""
     sources: _Sources = {"metadata": [version.metadata for version in versions]}
-    manifests = [read_manifest(repository.storage, version.id) for version in versions]
+    manifests = [manifest_of(repository, version) for version in versions]
     files = [{file.path: file for file in manifest.files if _is_configuration(file)} for manifest in manifests]
-    for path in sorted({path for one in files for path in one}):
-        entries = [one.get(path) for one in files]
-        if len({entry.digest if entry else None for entry in entries}) > 1:
-            sources[path] = [_read(repository, entry) if entry else {} for entry in entries]
+    paths = sorted({path for one in files for path in one})
+    differing = [path for path in paths if len({one[path].digest if path in one else None for one in files}) > 1]
+    for version, one in zip(versions, files, strict=True):
+        entries = (one[path] for path in differing if path in one)
+        obtain(repository, version, (chunk.id for entry in entries for chunk in entry.chunks), Silent())
+    for path in differing:
+        sources[path] = [_read(repository, one[path]) if path in one else {} for one in files]
     return sources
 
 

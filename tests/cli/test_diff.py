@@ -17,7 +17,7 @@ from mlver.ops.add import AddRequest, add
 from mlver.ops.init import init_repository
 from mlver.ops.opening import open_repository
 from tests.cli.conftest import Person
-from tests.support.process import environment
+from tests.support.process import COMMAND, environment, run_in_terminal
 from tests.support.weight_files import entry, safetensors_file
 
 SCREEN = """\
@@ -248,6 +248,11 @@ _MUCH = "Error: Tensor encoder.1.w: --fail-if 'cosine > 0.99 and max_abs = 1' ho
             "Error: --fail-if 'loss > 0' holds (changes: loss +1).",
         ),
         ("net --fail-if 'acc <'", 2, "Error: Expected a value."),
+        ("net --tensor encodr.*", 1, "Error: No tensor matches 'encodr.*'."),
+        ("net --tensor encodr.* --fail-if 'max_abs > 0'", 2, "Error: No tensor matches 'encodr.*'."),
+        ("net --names-only --rank", 2, "Error: --rank needs weights to be read; --names-only reads nothing."),
+        ("net --markdown --stat", 2, "Error: --markdown and --stat are two views of a diff: choose one."),
+        ("net --key id", 1, "Error: Neither side has a table whose rows could be compared."),
         ("net --sort x", 2, "Error: Tensors cannot be sorted by 'x'."),
         ("v0", 1, "Error: There is no version before net:v0."),
     ],
@@ -255,6 +260,23 @@ _MUCH = "Error: Tensor encoder.1.w: --fail-if 'cosine > 0.99 and max_abs = 1' ho
 def test_exit_codes(ada: Person, arguments: str, code: int, message: str) -> None:
     done = ada.run("diff", *shlex.split(arguments))
     assert (done.code, done.err.partition("\n")[0]) == (code, message)
+
+
+def test_a_pattern_that_matches_nothing_gets_the_nearest_as_a_hint(ada: Person) -> None:
+    for option in ("--tensor", "--expect-frozen"):
+        assert ada.fails("diff", "net", option, "encodr.*")[1][-1] == "Hint: Did you mean 'encoder.*'?"
+    assert ada.fails("diff", "net", "--tensor", "haed.w")[1][-1] == "Hint: Did you mean 'head.w'?"
+    assert len(ada.fails("diff", "net", "--tensor", "zzz")[1]) == 1
+
+
+def test_the_summary_breaks_between_words_on_a_terminal(ada: Person) -> None:
+    code, screen = run_in_terminal(
+        *COMMAND, "diff", "net", folder=ada.here, variables={"PAGER": "cat", "NO_COLOR": "1"}
+    )
+    assert code == 0
+    lines = screen.splitlines()
+    assert " ".join(lines[1:3]) == SCREEN.splitlines()[1]
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_wrong_expression_is_pointed_at(ada: Person) -> None:
@@ -300,6 +322,41 @@ def test_what_comes_from_outside_is_made_harmless(ada: Person) -> None:
     broken = ada.run("diff", "net", "--markdown").out
     assert "NaN or infinities appeared in w.\\\\x1b\\[2J\\|\\`\\<script\\>; " in broken
     assert "<script>" not in page.replace("`\\x1b[2J\\|'<script>`", "").split("````")[0]
+
+
+def test_a_tensor_that_broke_says_so_in_every_table(ada: Person) -> None:
+    write(ada.here / "model", {"a": ("F32", np.array([1, 2], "f4")), "b": ("F32", np.array([1, 2], "f4"))})
+    assert ada.run("add", "model", "--name", "net", "-q").code == 0
+    write(ada.here / "model", {"a": ("F32", np.array([1, np.nan], "f4")), "b": ("F32", np.array([1, np.inf], "f4"))})
+    assert ada.run("add", "model", "--name", "net", "-q").code == 0
+    screen, markdown = ada.screen("diff", "net"), ada.screen("diff", "net", "--markdown")
+    assert [line.split()[:3] for line in screen.splitlines() if line.startswith(("  a ", "  b "))] == [
+        ["a", "1/1", "NaN"],
+        ["b", "1/1", "Inf"],
+    ]
+    assert "| `a` | 1/1 | NaN |" in markdown
+
+
+def test_a_command_is_compared_by_its_options(ada: Person) -> None:
+    for rate in ("0.1", "0.01"):
+        (ada.here / "model/notes.txt").write_text(rate)
+        assert ada.run("add", "model", "--name", "net", "-q", "--meta", f"lr={rate}", variables={}).code == 0
+    assert ada.json("diff", "net")["provenance"] == [
+        {"key": "command --meta", "kind": "changed", "from": "lr=0.1", "to": "lr=0.01"}
+    ]
+
+
+def test_renamings_without_a_pattern_do_not_fill_the_screen(ada: Person) -> None:
+    for prefix in ("", "x"):
+        names = [f"{number if prefix else ''}{prefix}w{number}" for number in range(30)]
+        arrays = (("F32", np.full(2, number, "f4")) for number in range(30))
+        write(ada.here / "model", dict(zip(names, arrays, strict=True)))
+        assert ada.run("add", "model", "--name", "net", "-q").code == 0
+    lines = [line for line in ada.screen("diff", "net").splitlines() if line.startswith("  renamed")]
+    assert len(lines) == 9
+    assert lines[-1] == "  renamed  … and 22 more tensors (--all)"
+    every = ada.screen("diff", "net", "--all").splitlines()
+    assert sum(line.startswith("  renamed") for line in every) == 30
 
 
 def test_numpy_is_not_imported_for_names(ada: Person) -> None:

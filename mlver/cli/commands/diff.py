@@ -117,6 +117,10 @@ def command(
     view = TensorView(depth, every, _checked(sort))
     if names_only and (key or label is not None or prediction is not None):
         raise UsageError("--key, --label and --prediction need tables to be read; --names-only reads nothing.")
+    if names_only and rank:
+        raise UsageError("--rank needs weights to be read; --names-only reads nothing.")
+    if markdown and stat:
+        raise UsageError("--markdown and --stat are two views of a diff: choose one.")
     rows = Wanted(tuple(key), label, prediction, _EVERY_ROW if every else _ROWS)
     limits = [Expression(text) for text in fail_if]
     try:
@@ -171,7 +175,8 @@ def _brief(result: DiffResult, globs: Sequence[str]) -> Iterable[str]:
         return (*tensors.removed, *tensors.added, *(pair.name for pair in (*tensors.moved, *tensors.changed)))
     files = result.files
     moved = (path for pair in files.renamed for path in (pair.before, pair.after))
-    return sorted({*files.added, *files.removed, *moved, *(file.after.path for file in files.modified)})
+    modified = (entry.path for file in files.modified for entry in (file.before, file.after))
+    return sorted({*files.added, *files.removed, *moved, *modified})
 
 
 def _tell(out: Output, failures: Sequence[GateFailure]) -> None:

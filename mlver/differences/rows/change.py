@@ -28,6 +28,11 @@ class Wanted:
     prediction: str | None = None
     examples: int = 20
 
+    @property
+    def columns(self) -> list[str]:
+        """Every column that was asked for."""
+        return [*self.key, *(column for column in (self.label, self.prediction) if column is not None)]
+
 
 class Match(Enum):
     """How rows of both tables were put together."""

@@ -6,16 +6,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from mlver.differences.command_lines import compare_command_lines
 from mlver.differences.rows.change import Wanted
 from mlver.differences.values import ValueChange, compare_values
+from mlver.errors import NotFoundError
 from mlver.ops.diff.files import compare_files
 from mlver.ops.diff.metrics import compare_metrics
 from mlver.ops.diff.result import DiffResult, FileChanges, TensorChanges
 from mlver.ops.diff.sides import Side, find_sides
 from mlver.ops.diff.summary import summarise
-from mlver.ops.diff.tensors import pair_tensors
+from mlver.ops.diff.tensors import pair_tensors, similar_glob
 from mlver.ops.opening import OpenRepository
 from mlver.ops.progress import Progress, Silent
+
+_COMMAND = "command"
+"""Where provenance has the command line."""
 
 
 def diff(
@@ -42,7 +47,8 @@ def diff(
         progress: Told of the bytes read.
 
     Raises:
-        NotFoundError: There is no such version, or none before it; or no table has the columns of `rows`.
+        NotFoundError: There is no such version, or none before it; no tensor matches one of `tensor_globs`; or no
+            table has the columns of `rows`.
         UsageError: It is no revision.
         IntegrityError: Something that was read is damaged.
         ConflictError: A file on disk changes while it is read.
@@ -51,7 +57,9 @@ def diff(
     progress = progress or Silent()
     before, after = find_sides(repository, first, second, progress)
     files = compare_files(before, after, rows or Wanted(), progress, look_inside=not names_only)
-    tensors = _matching(pair_tensors(before.manifest, after.manifest), tensor_globs)
+    tensors = pair_tensors(before.manifest, after.manifest)
+    if tensor_globs:
+        tensors = _matching(tensors, tensor_globs)
     if not names_only:
         tensors = _measured(repository, before, after, tensors, with_ranks, progress)
     weights = before.manifest.weights, after.manifest.weights
@@ -67,7 +75,7 @@ def diff(
         summary=summarise(tensors, files, metrics, values, identical_weights),
         metrics=metrics,
         metadata=metadata,
-        provenance=_compare(before, after, "provenance"),
+        provenance=_compare_provenance(before, after),
         files=files,
         tensors=tensors,
         is_measured=not names_only,
@@ -75,12 +83,14 @@ def diff(
 
 
 def _matching(tensors: TensorChanges, globs: Sequence[str]) -> TensorChanges:
-    if not globs:
-        return tensors
-
     def matches(name: str) -> bool:
         return any(fnmatchcase(name, glob) for glob in globs)
 
+    names = [*tensors.unchanged, *tensors.added, *tensors.removed]
+    names += [pair.name for pair in (*tensors.changed, *tensors.moved)]
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            raise NotFoundError(f"No tensor matches {glob!r}.", similar_glob(glob, names))
     return TensorChanges(
         added={name: tensor for name, tensor in tensors.added.items() if matches(name)},
         removed={name: tensor for name, tensor in tensors.removed.items() if matches(name)},
@@ -115,6 +125,21 @@ def _compare(before: Side, after: Side, field: str) -> tuple[ValueChange, ...]:
     if before.version is None or after.version is None:
         return ()
     return tuple(compare_values(getattr(before.version, field), getattr(after.version, field)))
+
+
+def _compare_provenance(before: Side, after: Side) -> tuple[ValueChange, ...]:
+    """Compare where two versions came from; commands are compared argument by argument."""
+    if before.version is None or after.version is None:
+        return ()
+    old, new = dict(before.version.provenance), dict(after.version.provenance)
+    commands: list[ValueChange] = []
+    if _is_command(old.get(_COMMAND)) and _is_command(new.get(_COMMAND)):
+        commands = compare_command_lines(_COMMAND, old.pop(_COMMAND), new.pop(_COMMAND))
+    return (*commands, *compare_values(old, new))
+
+
+def _is_command(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(argument, str) for argument in value)
 
 
 def _configuration(files: FileChanges) -> Iterator[ValueChange]:

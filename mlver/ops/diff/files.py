@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from posixpath import basename
+from posixpath import basename, splitext
 
 from mlver.differences.rows.change import Wanted
+from mlver.differences.rows.readers import is_table
 from mlver.differences.texts import MAX_BYTES, TextChange, compare_texts
 from mlver.history.manifest import FileEntry
+from mlver.ops.diff.references import compare_references
 from mlver.ops.diff.result import FileChanges, ModifiedFile, RenamedFile
 from mlver.ops.diff.sides import Side
 from mlver.ops.progress import Progress
@@ -25,7 +27,8 @@ def compare_files(before: Side, after: Side, wanted: Wanted, progress: Progress,
         look_inside: Read the files that are text or tables; else only digests are compared.
 
     Raises:
-        NotFoundError: No table has the columns that were asked for.
+        NotFoundError: No table has the columns that were asked for; or a file is neither here nor at a remote.
+        RemoteError: A remote failed.
         IntegrityError: A stored file is damaged.
         MlverError: A file on disk cannot be read, or changed.
     """
@@ -35,10 +38,17 @@ def compare_files(before: Side, after: Side, wanted: Wanted, progress: Progress,
     gone, came = {pair.before for pair in renamed}, {pair.after for pair in renamed}
     both = sorted(old.keys() & new.keys())
     modified = [ModifiedFile(old[path], new[path]) for path in both if not _same(old[path], new[path])]
+    unchanged_count = len(both) - len(modified)
+    if (lone := _lone_tables(set(removed) - gone, set(added) - came)) is not None:
+        modified.append(ModifiedFile(old[lone.before], new[lone.after]))
+        gone.add(lone.before)
+        came.add(lone.after)
     if look_inside:
-        from mlver.ops.diff.rows import compare_rows
+        _obtain(before, after, modified)
+        if wanted.columns or any(is_table(file.after.path) for file in modified):
+            from mlver.ops.diff.rows import compare_rows
 
-        modified = compare_rows(before, after, modified, wanted, progress)
+            modified = compare_rows(before, after, modified, wanted, progress)
         modified = [file if file.table else file._replace(content=_content(before, after, file)) for file in modified]
     folders = [{f"{folder}/" for folder in side.manifest.folders} for side in (before, after)]
     return FileChanges(
@@ -46,8 +56,22 @@ def compare_files(before: Side, after: Side, wanted: Wanted, progress: Progress,
         removed=tuple(sorted([path for path in removed if path not in gone] + list(folders[0] - folders[1]))),
         renamed=tuple(renamed),
         modified=tuple(modified),
-        unchanged_count=len(both) - len(modified),
+        unchanged_count=unchanged_count,
+        references=compare_references(before.manifest.references, after.manifest.references),
     )
+
+
+def _obtain(before: Side, after: Side, files: Iterable[ModifiedFile]) -> None:
+    """Make sure that what is looked into can be read."""
+    read = [file for file in files if is_table(file.after.path) or _is_text(file)]
+    for side, entries in ((before, [file.before for file in read]), (after, [file.after for file in read])):
+        side.obtain(chunk.id for entry in entries for chunk in entry.chunks)
+
+
+def _is_text(file: ModifiedFile) -> bool:
+    """Tell whether a file may be text, whose content differs."""
+    is_known = any(entry.format or entry.size_bytes > MAX_BYTES for entry in (file.before, file.after))
+    return file.before.digest != file.after.digest and not is_known
 
 
 def _by_path(side: Side) -> dict[str, FileEntry]:
@@ -75,11 +99,19 @@ def _renamed(removed: Mapping[str, FileEntry], added: Mapping[str, FileEntry]) -
     return [RenamedFile(path, found[path]) for path in sorted(found)]
 
 
+def _lone_tables(removed: Iterable[str], added: Iterable[str]) -> RenamedFile | None:
+    """Return the one table that came and the one that went, if they are of one format.
+
+    Predictions of two models mostly have two names, and are to be compared all the same.
+    """
+    gone, came = ([path for path in paths if is_table(path)] for paths in (removed, added))
+    if len(gone) != 1 or len(came) != 1 or splitext(gone[0].lower())[1] != splitext(came[0].lower())[1]:
+        return None
+    return RenamedFile(gone[0], came[0])
+
+
 def _content(before: Side, after: Side, file: ModifiedFile) -> TextChange | None:
-    entries = file.before, file.after
-    if file.before.digest == file.after.digest or any(
-        entry.format or entry.size_bytes > MAX_BYTES for entry in entries
-    ):
+    if not _is_text(file):
         return None
     old, new = (b"".join(_bytes(side, entry)) for side, entry in ((before, file.before), (after, file.after)))
     return compare_texts(file.after.path, old, new)

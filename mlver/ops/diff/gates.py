@@ -11,6 +11,7 @@ from typing import NamedTuple
 from mlver.errors import MlverError, NotFoundError
 from mlver.expressions import Expression, ExpressionError, Value
 from mlver.ops.diff.result import DiffResult, TensorPair
+from mlver.ops.diff.tensors import similar_glob
 
 TENSOR_NAMES = ("relative_change", "max_abs", "cosine", "changed_fraction", "new_nan", "new_inf", "name", "dtype")
 """What an expression can ask of each changed tensor."""
@@ -43,8 +44,10 @@ def check_frozen(result: DiffResult, patterns: Iterable[str]) -> list[GateFailur
     changes |= dict.fromkeys(tensors.added, "was added") | dict.fromkeys(tensors.removed, "was removed")
     found = []
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in (*changes, *tensors.unchanged)):
-            raise NotFoundError(f"No tensor matches {pattern!r}, so --expect-frozen protects nothing.")
+        names = (*changes, *tensors.unchanged)
+        if not any(fnmatchcase(name, pattern) for name in names):
+            hint = similar_glob(pattern, names)
+            raise NotFoundError(f"No tensor matches {pattern!r}, so --expect-frozen protects nothing.", hint)
         found += [
             GateFailure(pattern, name, f"Tensor {name} {what}, which --expect-frozen {pattern!r} forbids.")
             for name, what in changes.items()

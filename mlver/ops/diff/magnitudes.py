@@ -19,7 +19,16 @@ from mlver.ids import ChunkId
 from mlver.ops.diff.measured import MeasuredChanges, Pair
 from mlver.ops.diff.result import TensorPair
 from mlver.ops.diff.sides import ChunkSource, Side
-from mlver.ops.diff.stretches import ChunkPart, Places, Stretch, can_stream, cut, gathering_problem, read_in_order
+from mlver.ops.diff.stretches import (
+    ChunkPart,
+    Places,
+    Stretch,
+    can_stream,
+    cut,
+    gathering_problem,
+    obtain_tensors,
+    read_in_order,
+)
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress
 
@@ -50,6 +59,8 @@ def measure_pairs(
 
     Raises:
         IntegrityError: A chunk is missing or damaged.
+        NotFoundError: A chunk is neither here nor at a remote.
+        RemoteError: A remote failed.
         MlverError: A file on disk cannot be read, or changed.
     """
     problems = {_key(pair): _problem(pair.before, pair.after) for pair in pairs}
@@ -74,6 +85,8 @@ def _measure(before: Side, after: Side, wanted: _Tensors, progress: Progress) ->
     """Return the figures of every pair, adding up those of its stretches in order."""
     if not wanted:
         return {}
+    obtain_tensors(before, (old for old, _ in wanted.values()))
+    obtain_tensors(after, (new for _, new in wanted.values()))
     figures = {pair: Figures() for pair in wanted}
     progress.start(sum(old.size_bytes + new.size_bytes for old, new in wanted.values()), "Comparing weights")
     try:

@@ -11,7 +11,7 @@ from mlver.history.manifest import TensorEntry
 from mlver.ops.diff.measured import MeasuredChanges, Pair
 from mlver.ops.diff.result import TensorPair
 from mlver.ops.diff.sides import Side
-from mlver.ops.diff.stretches import Places, can_stream
+from mlver.ops.diff.stretches import Places, can_stream, obtain_tensors
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress
 
@@ -56,6 +56,8 @@ def _has_rank(pair: TensorPair) -> bool:
 def _ranks(before: Side, after: Side, pairs: dict[Pair, TensorPair], progress: Progress) -> dict[Pair, Rank]:
     if not pairs:
         return {}
+    obtain_tensors(before, (pair.before for pair in pairs.values()))
+    obtain_tensors(after, (pair.after for pair in pairs.values()))
     places = Places(before.manifest), Places(after.manifest)
     tasks = (partial(_rank, (before, after), places, pair) for pair in pairs.values())
     found: dict[Pair, Rank] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from mlver.differences.element_kinds import Kind, kind_of
 from mlver.differences.figures import Figures
@@ -13,6 +13,7 @@ from mlver.differences.texts import TextChange
 from mlver.differences.values import ValueChange
 from mlver.history.manifest import FileEntry, TensorEntry
 from mlver.history.records import VersionRecord
+from mlver.history.reference import ReferenceEntry
 
 
 class SideName(NamedTuple):
@@ -67,7 +68,7 @@ class ModifiedFile(NamedTuple):
 
     Attributes:
         before: Its entry before.
-        after: Its entry after, with the same path.
+        after: Its entry after: with the same path, or it is the only table on either side that has no partner.
         content: What differs in it, if it is text and was looked into.
         table: What differs in its rows, if it holds a table and was looked into.
         problem: Why its rows could not be compared, if it should hold some.
@@ -80,6 +81,38 @@ class ModifiedFile(NamedTuple):
     problem: str | None = None
 
 
+class ReferenceChange(NamedTuple):
+    """A reference that came, went, or is not what it was.
+
+    Attributes:
+        path: Where it is in the version.
+        before: What it was; None if it is new.
+        after: What it is; None if it is gone.
+    """
+
+    path: str
+    before: ReferenceEntry | None
+    after: ReferenceEntry | None
+
+    @property
+    def kind(self) -> Literal["added", "removed", "changed"]:
+        """What happened to it."""
+        return "added" if self.before is None else "removed" if self.after is None else "changed"
+
+    @property
+    def has_same_content(self) -> bool | None:
+        """Whether its content is the same, elsewhere or marked otherwise; None where nobody can tell."""
+        if self.before is None or self.after is None:
+            return None
+        if self.before.size_bytes != self.after.size_bytes:
+            return False
+        if self.before.digest is not None and self.after.digest is not None:
+            return self.before.digest == self.after.digest
+        if self.before.uri != self.after.uri or self.before.etag is None or self.after.etag is None:
+            return None
+        return self.before.etag == self.after.etag
+
+
 @dataclass(frozen=True, slots=True)
 class FileChanges:
     """Files, by path. Empty folders have a `/` at the end.
@@ -90,6 +123,7 @@ class FileChanges:
         renamed: Files with the same bytes at another path.
         modified: Files with other bytes, or another permission to execute.
         unchanged_count: Files that are the same.
+        references: References that came, went or changed.
     """
 
     added: tuple[str, ...]
@@ -97,11 +131,12 @@ class FileChanges:
     renamed: tuple[RenamedFile, ...]
     modified: tuple[ModifiedFile, ...]
     unchanged_count: int
+    references: tuple[ReferenceChange, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing changed."""
-        return not (self.added or self.removed or self.renamed or self.modified)
+        return not (self.added or self.removed or self.renamed or self.modified or self.references)
 
 
 class TensorPair(NamedTuple):

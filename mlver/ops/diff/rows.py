@@ -26,12 +26,16 @@ def compare_rows(
     """Return the files, those that hold tables with what changed in them, or why that cannot be told.
 
     Raises:
-        NotFoundError: None of the tables has the columns that were asked for.
+        NotFoundError: None of the tables has the columns that were asked for, or there is no table.
         IntegrityError: A stored file is damaged.
         MlverError: A file on disk cannot be read, or changed; or a table cannot be read that was asked for.
     """
     found = [_compare(before, after, file, wanted, progress) if _is_table(file) else file for file in files]
     _check_wanted(found, wanted)
+    if wanted.columns and not any(is_table(entry.path) for side in (before, after) for entry in side.manifest.files):
+        raise NotFoundError(
+            "Neither side has a table whose rows could be compared.", "Tables are .csv, .tsv, .jsonl and .parquet."
+        )
     return found
 
 
@@ -76,7 +80,7 @@ def _open(side: Side, entry: FileEntry, progress: Progress) -> io.BufferedReader
 def _check_wanted(files: Sequence[ModifiedFile], wanted: Wanted) -> None:
     """Refuse columns that no table has: it would pass for an answer to what was asked."""
     tables = [file for file in files if file.table is not None or (file.problem and is_table(file.after.path))]
-    asked = [*wanted.key, *(column for column in (wanted.label, wanted.prediction) if column is not None)]
+    asked = wanted.columns
     if not asked or not tables:
         return
     columns = [file.table.columns for file in tables if file.table is not None]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
 from mlver.digests import Buffer
 from mlver.errors import NotFoundError, UsageError
-from mlver.history.manifest import Manifest, read_manifest
+from mlver.history.manifest import Manifest
 from mlver.history.records import VersionRecord
 from mlver.history.revision import Resolved
 from mlver.ids import ChunkId
 from mlver.ops.diff.result import SideName
+from mlver.ops.obtaining import manifest_of, obtain
 from mlver.ops.opening import OpenRepository
 from mlver.ops.progress import Progress
 
@@ -45,11 +46,13 @@ class Side:
         name: What a person calls it.
         manifest: Its files and tensors.
         chunks: Returns where their bytes are; called only if bytes are wanted.
+        obtain: Makes sure that chunks can be read, from a remote if they are not here; it takes no time if they are.
     """
 
     name: SideName
     manifest: Manifest
     chunks: Callable[[], ChunkSource]
+    obtain: Callable[[Iterable[ChunkId]], None]
 
     @property
     def version(self) -> VersionRecord | None:
@@ -65,8 +68,9 @@ def find_sides(repository: OpenRepository, first: str, second: str | None, progr
     came from. A word that could be both is a revision: `./word` is a path.
 
     Raises:
-        NotFoundError: There is no such version, or none before it.
+        NotFoundError: There is no such version, or none before it; or its manifest is neither here nor at a remote.
         UsageError: It is no revision.
+        RemoteError: A remote failed.
         MlverError: A folder cannot be read.
     """
     finder = _Finder(repository, progress)
@@ -125,15 +129,17 @@ class _Finder:
 
     def stored(self, version: VersionRecord) -> Side:
         """Return a version as a side."""
-        manifest = read_manifest(self._repository.storage, version.id)
-        return Side(SideName(version.name, version, None), manifest, self._chunks)
+        manifest = manifest_of(self._repository, version)
+        fetch = partial(obtain, self._repository, version, progress=self._progress)
+        return Side(SideName(version.name, version, None), manifest, self._chunks, fetch)
 
     def on_disk(self, place: Path) -> Side:
         """Return a folder or file as a side."""
         from mlver.ops.diff.folder import read_folder
 
         manifest, chunks = read_folder(self._repository, place, self._progress)
-        return Side(SideName(str(place), None, os.path.abspath(place)), manifest, lambda: chunks)
+        name = SideName(str(place), None, os.path.abspath(place))
+        return Side(name, manifest, lambda: chunks, lambda _: None)
 
 
 def _predecessor(repository: OpenRepository, found: Resolved) -> VersionRecord:

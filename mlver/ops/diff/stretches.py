@@ -7,7 +7,7 @@ larger tensor) are read whole and brought into row-major order, if they are not 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from math import prod
 from typing import NamedTuple
@@ -89,6 +89,12 @@ class Places:
         if file not in self._offsets:
             self._offsets[file] = [0, *accumulate(chunk.size_bytes for chunk in self._files[file].chunks)]
         return self._offsets[file]
+
+
+def obtain_tensors(side: Side, tensors: Iterable[TensorEntry]) -> None:
+    """Make sure that the bytes of tensors can be read; see `Side.obtain`."""
+    places = Places(side.manifest)
+    side.obtain(part.chunk for tensor in tensors for part in places.parts(tensor, 0, tensor.size_bytes))
 
 
 def cut(before: Places, after: Places, old: TensorEntry, new: TensorEntry) -> Iterator[Stretch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -116,6 +117,8 @@ def _files(files: FileChanges) -> str:
         (len(files.renamed), "renamed"),
     )
     shown = [f"{count:,} {'file' if count == 1 else 'files'} {verb}" for count, verb in counts if count]
+    for kind, count in Counter(change.kind for change in files.references).items():
+        shown.append(f"{count:,} {'reference' if count == 1 else 'references'} {kind}")
     return ", ".join(shown)
 
 

@@ -49,6 +49,19 @@ def natural_order(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in _DIGITS.split(name) if part)
 
 
+def similar_glob(glob: str, names: Iterable[str]) -> str | None:
+    """Return as a hint the tensor or the module most like a pattern that matches nothing."""
+    from difflib import get_close_matches
+
+    globs = {name: name for name in names}
+    for name in list(globs):
+        parts = name.split(".")
+        modules = (".".join(parts[:depth]) for depth in range(1, len(parts)))
+        globs.update((module, f"{module}.*") for module in modules)
+    close = get_close_matches(glob.rstrip("*."), sorted(globs), n=1)
+    return f"Did you mean {globs[close[0]]!r}?" if close else None
+
+
 def _ordered(tensors: Mapping[str, TensorEntry]) -> _Named:
     return {name: tensors[name] for name in sorted(tensors, key=natural_order)}
 

@@ -69,40 +69,48 @@ def module_tree(tensors: TensorChanges) -> Module:
     """Return all tensors there are after, as a tree. A module with a single part and nothing else is that part."""
     root = Module("")
     for name in (*tensors.unchanged, *(pair.name for pair in tensors.moved)):
-        _insert(root, name, None)
+        _insert(root, name).total = 1
     for pair in tensors.changed:
-        _insert(root, pair.name, pair)
+        leaf = _insert(root, pair.name)
+        leaf.pair, leaf.total, leaf.changed, leaf.weight = pair, 1, 1, _weight(pair)
+    _add_up(root)
     return _folded(root)
 
 
-def _insert(root: Module, name: str, pair: TensorPair | None) -> None:
+def _insert(root: Module, name: str) -> Module:
     node = root
-    _count(node, pair)
     parts = name.split(".")
-    for depth, part in enumerate(parts):
-        node = node.children.setdefault(part, Module(".".join(parts[: depth + 1])))
-        _count(node, pair)
-    node.pair = pair
-    if pair is not None and pair.kind is Kind.FLOAT:
-        node.figures = pair.figures
+    for depth, part in enumerate(parts, 1):
+        if part not in node.children:
+            node.children[part] = Module(".".join(parts[:depth]))
+        node = node.children[part]
+    return node
 
 
-def _count(node: Module, pair: TensorPair | None) -> None:
-    node.total += 1
-    if pair is None:
-        return
-    node.changed += 1
-    node.weight += _weight(pair)
-    if pair.figures is not None and pair.kind is Kind.FLOAT and pair.figures.elements > 1:
-        node.figures = pair.figures if node.figures is None else node.figures.plus(pair.figures)
+def _add_up(node: Module) -> Figures | None:
+    """Give a module what its parts come to, and return the figures that count in the modules it is in."""
+    pair = node.pair
+    own = pair.figures if pair is not None and pair.kind is Kind.FLOAT else None
+    found = own if own is not None and own.elements > 1 else None
+    for child in node.children.values():
+        part = _add_up(child)
+        found = part if found is None else found if part is None else found.plus(part)
+        node.total += child.total
+        node.changed += child.changed
+        node.weight += child.weight
+    node.figures = found if pair is None else own
+    return found
 
 
 def _weight(pair: TensorPair) -> float:
     """Return the square of the relative change, by elements: no unit of any tensor outweighs the others.
 
-    What was zero counts as changed by as much as it is. Unmeasured tensors count by their elements alone.
+    What was zero counts as changed by as much as it is, and so does that in which NaN or infinities appeared.
+    Unmeasured tensors count by their elements alone.
     """
     count = math.prod(pair.after.shape)
+    if pair.figures is not None and pair.figures.appeared:
+        return float(count)
     relative = pair.relative_change if pair.kind is Kind.FLOAT else None
     if relative is None:
         return 0.0 if pair.figures is not None else float(count)
@@ -243,7 +251,7 @@ def _falling(measure: Callable[[Figures], float | None]) -> Callable[[Module], A
 
 
 _KEYS: dict[Sort, Callable[[Module], Any]] = {
-    "change": _falling(lambda figures: figures.relative_change),
+    "change": _falling(lambda figures: math.inf if figures.appeared else figures.relative_change),
     "max": _falling(lambda figures: figures.max_abs),
     "cosine": _falling(lambda figures: None if figures.cosine is None else -figures.cosine),
     "elements": _falling(lambda figures: figures.changed_fraction),

@@ -25,6 +25,17 @@ def test_tables_are_compared_by_rows(keeper: Keeper) -> None:
     assert found.summary == "accuracy of t.csv 0.33333 → 0.66667 (2 fixed, 1 broken)"
 
 
+def test_tables_of_two_names_are_compared_if_nothing_else_could_be_meant(keeper: Keeper) -> None:
+    first, second = keeper.add({"old/p.csv": BEFORE, "x": "1"}), keeper.add({"new.CSV": AFTER, "y": "2"})
+    files = keeper.diff(first, second).files
+    assert [(file.before.path, file.after.path) for file in files.modified] == [("old/p.csv", "new.CSV")]
+    assert files.modified[0].table is not None
+    assert files.modified[0].table.changed_count == 3
+    assert (files.added, files.removed, files.unchanged_count) == (("y",), ("x",), 0)
+    for others in ({"new.jsonl": AFTER}, {"a.csv": AFTER, "b.csv": AFTER + "4,a,a\n"}, {"n.csv": BEFORE}, {"y": "2"}):
+        assert keeper.diff(first, keeper.add(others)).files.modified == ()
+
+
 def test_a_folder_on_disk(keeper: Keeper) -> None:
     first = keeper.add({"t.csv": BEFORE})
     keeper.write({"t.csv": AFTER})

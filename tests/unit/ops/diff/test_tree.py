@@ -47,6 +47,18 @@ def test_integers_and_single_numbers_do_not_drown_a_module() -> None:
     assert (root.changed, root.children["a"].children["step"].relative_change) == (3, 1000.0)
 
 
+def test_what_broke_comes_first_even_if_the_rest_of_it_is_as_it_was() -> None:
+    found = changes({"a.x": 0.5, "b.x": 0.9, "b.y": 0.0, "b.z": 0.0})
+    pairs = [
+        pair if pair.name != "b.z" else pair._replace(figures=Figures(100, 1, 99, 99, 0, 99, 0, 0, 0, 1, 0))
+        for pair in found.changed
+    ]
+    root = module_tree(TensorChanges({}, {}, tuple(pairs), (), ()))
+    assert [line.label for line in single_tensors(root)] == ["b.z", "b.x", "a.x", "b.y"]
+    assert [line.module.name for line in to_depth(root, 1)] == ["b", "a.x"]
+    assert root.children["b"].weight > root.children["a"].weight
+
+
 def test_the_page_opens_what_changed_most_and_hides_what_did_not() -> None:
     names = {**dict.fromkeys(("frozen.a", "frozen.b")), **layers(3), "head.weight": 0.5, "head.bias": None}
     assert shown(page(module_tree(changes(names)), 10)) == [
