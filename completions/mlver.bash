@@ -34,7 +34,7 @@ _mlver() {
         case $command:$word in
             :-C) previous=$word ;;
             init:-C) previous=$word ;;
-            add:-n | add:--name | add:-t | add:--type | add:-m | add:--message | add:-a | add:--alias | add:--tag | add:--meta | add:--meta-file | add:--metric | add:--exclude | add:--base | add:--compression | add:-C) previous=$word ;;
+            add:-n | add:--name | add:-t | add:--type | add:-m | add:--message | add:-a | add:--alias | add:--tag | add:--meta | add:--meta-file | add:--metric | add:--exclude | add:--base | add:--compression | add:--ref | add:--max-files | add:--ref-option | add:-C) previous=$word ;;
             status:-C) previous=$word ;;
             rm:-C) previous=$word ;;
             restore:-C) previous=$word ;;
@@ -45,10 +45,10 @@ _mlver() {
             ls:-C) previous=$word ;;
             cat:-C) previous=$word ;;
             pull:-o | pull:--output | pull:--path | pull:-C) previous=$word ;;
-            remote:--endpoint | remote:--region | remote:--profile | remote:--prefix | remote:--project | remote:--key-file | remote:--known-hosts | remote:-C) previous=$word ;;
+            remote:--endpoint | remote:--region | remote:--profile | remote:--prefix | remote:--project | remote:--key-file | remote:--known-hosts | remote:--library | remote:-C) previous=$word ;;
             push:--remote | push:-C) previous=$word ;;
             fetch:-C) previous=$word ;;
-            clone:--endpoint | clone:--region | clone:--profile | clone:-C) previous=$word ;;
+            clone:--endpoint | clone:--region | clone:--profile | clone:--prefix | clone:--project | clone:--key-file | clone:--known-hosts | clone:--library | clone:-C) previous=$word ;;
             alias:--artifact | alias:-C) previous=$word ;;
             tag:-C) previous=$word ;;
             note:-C) previous=$word ;;
@@ -93,9 +93,12 @@ _mlver() {
                 --exclude) _mlver_offer nothing; _mlver_trim; return ;;
                 --base) _mlver_offer revisions; _mlver_trim; return ;;
                 --compression) _mlver_offer nothing; _mlver_trim; return ;;
+                --ref) _mlver_offer nothing; _mlver_trim; return ;;
+                --max-files) _mlver_offer nothing; _mlver_trim; return ;;
+                --ref-option) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-n --name -t --type -m --message -a --alias --tag --meta --meta-file --metric --exclude --base --compression --rehash -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "-n --name -t --type -m --message -a --alias --tag --meta --meta-file --metric --exclude --base --compression --rehash --ref --digest --max-files --ref-option -C -q --quiet --json -h --help"; return; fi
             if ((place >= 0)); then _mlver_offer files; fi
             ;;
         status)
@@ -178,7 +181,7 @@ _mlver() {
                 --path) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-o --output --path -f --force --dry-run -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "-o --output --path -f --force --dry-run --references --no-references -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
             ;;
         remote)
@@ -190,9 +193,10 @@ _mlver() {
                 --project) _mlver_offer artifacts; _mlver_trim; return ;;
                 --key-file) _mlver_offer files; _mlver_trim; return ;;
                 --known-hosts) _mlver_offer files; _mlver_trim; return ;;
+                --library) _mlver_offer artifacts; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "--endpoint --region --profile --prefix --project --key-file --known-hosts --anonymous -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "--endpoint --region --profile --prefix --project --key-file --known-hosts --library --anonymous -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer nothing; fi
             if ((place == 1)); then _mlver_offer nothing; fi
             if ((place == 2)); then _mlver_offer nothing; fi
@@ -217,9 +221,14 @@ _mlver() {
                 --endpoint) _mlver_offer nothing; _mlver_trim; return ;;
                 --region) _mlver_offer artifacts; _mlver_trim; return ;;
                 --profile) _mlver_offer artifacts; _mlver_trim; return ;;
+                --prefix) _mlver_offer nothing; _mlver_trim; return ;;
+                --project) _mlver_offer artifacts; _mlver_trim; return ;;
+                --key-file) _mlver_offer files; _mlver_trim; return ;;
+                --known-hosts) _mlver_offer files; _mlver_trim; return ;;
+                --library) _mlver_offer artifacts; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "--endpoint --region --profile --anonymous -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "--endpoint --region --profile --prefix --project --key-file --known-hosts --library --anonymous -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer nothing; fi
             if ((place == 1)); then _mlver_offer folders; fi
             ;;
@@ -294,7 +303,7 @@ _mlver() {
             case $previous in
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "--remote -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "--remote --references --no-references -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
             ;;
         gc)

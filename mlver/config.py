@@ -15,6 +15,8 @@ CONFIG_NAME = "config.toml"
 Compression = Literal["fast", "balanced", "max"]
 """How much time smaller packs are worth; docs/benchmarks.md has the table."""
 COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
+REFERENCE_CACHE_BYTES = 10_000_000_000
+"""What downloaded references may take in a repository unless `config.toml` says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,15 @@ class Config:
         identity: Who is recorded as the author of events, such as `ada@workstation`.
         compression: What `add` spends on making packs small.
         remotes: By name, each with its `url` and options as texts; `mlver.store.remote.address` knows them.
+        references: Options as texts of buckets that references point to, by their root, such as `s3://data`.
+        reference_cache_bytes: What downloaded references may take in the repository; 0: keep none.
     """
 
     identity: str
     compression: Compression
     remotes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    references: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    reference_cache_bytes: int = REFERENCE_CACHE_BYTES
 
 
 def parse_config(text: bytes) -> Config:
@@ -49,7 +55,10 @@ def parse_config(text: bytes) -> Config:
     if not isinstance(identity, str):
         raise MlverError("config.toml: identity.name must be text.")
     compression = check_compression(document.get("compression", "balanced"), "config.toml: ")
-    return Config(identity or default_identity(), compression, _remotes(document))
+    cache_bytes = document.get("reference_cache_bytes", REFERENCE_CACHE_BYTES)
+    if type(cache_bytes) is not int or cache_bytes < 0:
+        raise MlverError("config.toml: reference_cache_bytes must be a number of bytes.")
+    return Config(identity or default_identity(), compression, _remotes(document), _references(document), cache_bytes)
 
 
 def check_compression(word: Any, where: str = "") -> Compression:
@@ -85,16 +94,29 @@ def with_remote(text: bytes, name: str, settings: Mapping[str, str] | None) -> b
     Raises:
         MlverError: The text is no `config.toml`.
     """
+    return _with_entry(text, "remotes", name, settings)
+
+
+def with_reference_options(text: bytes, root: str, options: Mapping[str, str]) -> bytes:
+    """Return a `config.toml` with the options of a bucket that references point to; all else stays but comments.
+
+    Raises:
+        MlverError: The text is no `config.toml`.
+    """
+    return _with_entry(text, "references", root, options)
+
+
+def _with_entry(text: bytes, table: str, name: str, settings: Mapping[str, str] | None) -> bytes:
     import tomli_w
 
     parse_config(text)
     document = tomllib.loads(text.decode("utf-8"))
-    remotes = dict(_table(document, "remotes"))
-    remotes.pop(name, None)
+    entries = dict(_table(document, table))
+    entries.pop(name, None)
     if settings is not None:
-        remotes[name] = dict(settings)
-    document.pop("remotes", None)
-    return tomli_w.dumps(document | ({"remotes": remotes} if remotes else {})).encode()
+        entries[name] = dict(settings)
+    document.pop(table, None)
+    return tomli_w.dumps(document | ({table: entries} if entries else {})).encode()
 
 
 def _remotes(document: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -104,6 +126,15 @@ def _remotes(document: dict[str, Any]) -> dict[str, dict[str, str]]:
             raise MlverError(f"config.toml: remotes.{name} must be a table with a url.")
         remotes[name] = {key: str(value) for key, value in settings.items()}
     return remotes
+
+
+def _references(document: dict[str, Any]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for root, options in _table(document, "references").items():
+        if not isinstance(options, dict):
+            raise MlverError(f"config.toml: references.{root!r} must be a table of options.")
+        found[root] = {key: str(value) for key, value in options.items()}
+    return found
 
 
 def _table(document: dict[str, Any], key: str) -> dict[str, Any]:

@@ -34,6 +34,23 @@ def blake3_hex(data: Buffer) -> str:
     return blake3.blake3(data).hexdigest()
 
 
+class ContentHasher:
+    """The BLAKE3-256 of bytes that come piece by piece, written with its algorithm's name."""
+
+    def __init__(self) -> None:
+        self._hasher = blake3.blake3()
+        self.size_bytes = 0
+
+    def update(self, piece: Buffer) -> None:
+        """Take the next bytes."""
+        self._hasher.update(piece)
+        self.size_bytes += len(piece)
+
+    def digest(self) -> str:
+        """Return `blake3:` and 64 hex digits over all bytes so far."""
+        return ID_PREFIX + self._hasher.hexdigest()
+
+
 def manifest_id(canonical: bytes) -> ManifestId:
     """Return the id of a manifest from its canonical JSON bytes."""
     return ManifestId(ID_PREFIX + blake3_hex(canonical))

@@ -29,16 +29,18 @@ from mlver.ops.init import init_repository
 from mlver.ops.opening import REPOSITORY_FOLDER, OpenRepository, find_repository, open_repository
 from mlver.ops.progress import Progress
 from mlver.ops.pull import PullResult, plan_pull, pull
+from mlver.ops.pull_tensors import plan_tensors, pull_tensors
+from mlver.ops.references.found import DEFAULT_MAX_FILES
 from mlver.ops.remotes.check import verify_remote
 from mlver.ops.remotes.clone import clone
 from mlver.ops.remotes.configure import RemoteRecord, add_remote, list_remotes, remove_remote
 from mlver.ops.remotes.fetch import FetchResult, fetch
 from mlver.ops.remotes.push import PushResult, push
-from mlver.ops.remotes.receiving import obtain_files, obtain_manifest
+from mlver.ops.remotes.receiving import obtain_chunks, obtain_files, obtain_manifest
 from mlver.ops.repack import RepackResult, repack
 from mlver.ops.status import StatusResult, status
 from mlver.ops.usage import UsageResult, usage
-from mlver.ops.verify import VerifyResult, verify
+from mlver.ops.verify import References, VerifyResult, verify
 from mlver.store.sqlite import CacheDamaged
 
 if TYPE_CHECKING:
@@ -119,16 +121,21 @@ class Repository:
         rehash: bool = False,
         base: str | None = None,
         compression: str | None = None,
+        references: Sequence[str] = (),
+        digest: bool = False,
+        max_files: int = DEFAULT_MAX_FILES,
+        reference_options: Mapping[str, str] | None = None,
         progress: Progress | None = None,
     ) -> AddResult:
-        """Make the content of files and folders a version, unless a version of the artifact has it already.
+        """Make the content of files and folders, and references to objects, a version, unless there is one with it.
 
         See `mlver.ops.add.AddRequest` for the arguments.
 
         Raises:
-            NotFoundError: A path does not exist.
-            UsageError: A name, type, metric, metadata value or level is not allowed.
+            NotFoundError: A path or a referenced object does not exist.
+            UsageError: A name, type, metric, metadata value, level or URI is not allowed.
             ConflictError: A file keeps changing while it is read.
+            RemoteError: A server of references failed or refused.
             MlverError: A file cannot be read or kept, or the store cannot be written.
         """
         request = AddRequest(
@@ -144,6 +151,10 @@ class Repository:
             rehash=rehash,
             base=base,
             compression=compression,
+            references=references,
+            digest=digest,
+            max_files=max_files,
+            reference_options=reference_options or {},
         )
         return self._run(lambda: add(self._opened, request, progress))
 
@@ -289,23 +300,26 @@ class Repository:
         paths: Sequence[str] = (),
         *,
         force: bool = False,
+        references: bool = True,
         progress: Progress | None = None,
     ) -> PullResult:
         """Write the files of a version into a folder, by default one of the artifact's name.
 
-        What is missing here comes from a remote.
+        What is missing here comes from a remote, and references from where they are.
 
         Args:
             revision: Which version.
             folder: Where to.
             paths: Only files that match one of these patterns, in gitignore syntax.
             force: Overwrite files that differ.
+            references: Download references too.
             progress: Told of the bytes written.
 
         Raises:
             NotFoundError: There is no such version, or no file matches.
             ConflictError: Files would be overwritten, and `force` is not given.
-            IntegrityError: Something is damaged; the folder is as it was.
+            IntegrityError: Something is damaged, or a reference is not what it was; the folder is as it was.
+            RemoteError: A remote, or a server of references, failed or refused.
             MlverError: The folder cannot be written.
         """
         target = None if folder is None else Path(folder)
@@ -314,10 +328,48 @@ class Repository:
             has_remotes = bool(self._opened.config.remotes)
             if has_remotes:
                 obtain_manifest(self._opened, self._opened.resolve(revision).version.id)
-            plan = plan_pull(self._opened, revision, target, paths)
-            if has_remotes and (force or not plan.overwrite):
+            plan = plan_pull(self._opened, revision, target, paths, references=references)
+            if has_remotes and (force or not plan.overwritten_paths):
                 obtain_files(self._opened, plan, progress)
             return pull(self._opened, plan, force, progress)
+
+        return self._run(work)
+
+    def pull_tensors(
+        self,
+        revision: str,
+        globs: Sequence[str],
+        folder: AnyPath | None = None,
+        *,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> PullResult:
+        """Write the tensors whose names match into a folder, as one file `tensors.safetensors`.
+
+        Only the chunks that they are in are read, and come from a remote where they are missing here.
+
+        Args:
+            revision: Which version.
+            globs: Patterns of tensors' names.
+            folder: Where to; by default a folder of the artifact's name.
+            force: Overwrite a file of that name.
+            progress: Told of the bytes written.
+
+        Raises:
+            NotFoundError: There is no such version, or no tensor matches one of the patterns.
+            ConflictError: The file is there, and `force` is not given.
+            IntegrityError: Something is damaged; nothing was written.
+            RemoteError: A remote failed.
+            MlverError: A tensor cannot be in such a file, or the folder cannot be written.
+        """
+        target = None if folder is None else Path(folder)
+
+        def work() -> PullResult:
+            plan = plan_tensors(self._opened, revision, globs, target)
+            if self._opened.config.remotes and (force or not plan.overwrites):
+                self._opened.refresh_packs()
+                obtain_chunks(self._opened, plan.version.id, plan.chunks, progress)
+            return pull_tensors(self._opened, plan, force, progress)
 
         return self._run(work)
 
@@ -357,8 +409,10 @@ class Repository:
             progress: Told of the bytes read.
 
         Raises:
-            NotFoundError: There is no such version, none before it, or no table has the columns named.
+            NotFoundError: There is no such version, or none before it; no tensor matches, or no table has the columns
+                named; or something is neither here nor at a remote.
             UsageError: It is no revision.
+            RemoteError: A remote failed that has what is not here.
             IntegrityError: Something that was read is damaged.
             ConflictError: A file on disk changes while it is read.
             MlverError: A file on disk cannot be read.
@@ -399,13 +453,20 @@ class Repository:
         """
         return self._run(lambda: status(self._opened, Path(folder)))
 
-    def verify(self, revision: str | None = None, progress: Progress | None = None) -> VerifyResult:
+    def verify(
+        self, revision: str | None = None, progress: Progress | None = None, *, references: References = "ask"
+    ) -> VerifyResult:
         """Read one version, or everything, from the store, and report what is damaged.
+
+        Args:
+            revision: Which version.
+            progress: Told of the bytes read.
+            references: `ask` their servers if they are what they were, `read` them, or `skip` them.
 
         Raises:
             NotFoundError: There is no such version.
         """
-        return self._run(lambda: verify(self._opened, revision, progress))
+        return self._run(lambda: verify(self._opened, revision, progress, references=references))
 
     def repack(self, level: str = "max", progress: Progress | None = None) -> RepackResult:
         """Write all packs anew, each chunk against what it resembles most; no version changes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.history.reference import ReferenceEntry
 from mlver.ops.log import LogResult
 
 
@@ -30,6 +31,8 @@ def version_document(version: VersionRecord) -> dict[str, Any]:
         "file_count": version.file_count,
         "tensor_count": version.tensor_count,
         "weights": version.weights,
+        "reference_count": version.reference_count,
+        "reference_bytes": version.reference_bytes,
         "removed": version.removed,
     }
 
@@ -41,6 +44,18 @@ def artifact_document(artifact: ArtifactRecord) -> dict[str, Any]:
         "type": artifact.type,
         "version_count": artifact.version_count,
         "latest": None if artifact.latest is None else f"v{artifact.latest}",
+    }
+
+
+def reference_document(reference: ReferenceEntry) -> dict[str, Any]:
+    """Return where a file is that stays there, and what identifies it."""
+    return {
+        "path": reference.path,
+        "uri": reference.uri,
+        "size_bytes": reference.size_bytes,
+        "etag": reference.etag,
+        "object_version": reference.version,
+        "digest": reference.digest,
     }
 
 

@@ -52,6 +52,15 @@ def metrics(pairs: Sequence[str]) -> dict[str, float]:
     return values
 
 
+def texts(option: str, pairs: Sequence[str]) -> dict[str, str]:
+    """Return texts from `K=V` pairs.
+
+    Raises:
+        UsageError: A pair has no `=`.
+    """
+    return dict(_split(pair, option) for pair in pairs)
+
+
 def _split(pair: str, option: str) -> tuple[str, str]:
     key, separator, value = pair.partition("=")
     if not separator or not key.strip():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mlver.cli.text import age, number
+from mlver.cli.text import age, count, number, size
 
 if TYPE_CHECKING:
     from mlver.history.records import VersionRecord
@@ -21,6 +21,13 @@ def age_of(version: VersionRecord) -> str:
 def metrics_text(metrics: Mapping[str, Any]) -> str:
     """Return metrics on one line."""
     return " ".join(f"{key}={number(value)}" for key, value in sorted(metrics.items()))
+
+
+def references_text(version: VersionRecord) -> str:
+    """Return how much of a version stays where it is; nothing if nothing does."""
+    if not version.reference_count:
+        return ""
+    return f"{count(version.reference_count, 'reference')} to {size(version.reference_bytes)}"
 
 
 def age_since(at: str) -> str:

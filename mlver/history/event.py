@@ -19,6 +19,8 @@ from mlver.errors import IntegrityError
 
 EVENT_FORMAT = 1
 MAX_EVENT_BYTES = 16 << 20
+_NOT_ZERO = ("reference_count", "reference_bytes")
+"""Fields that are absent where they would be zero, as they were before there were references."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,10 @@ class SetType:
 
 @dataclass(frozen=True, slots=True)
 class AddVersion:
-    """A new version. Sizes are bytes; `stored_bytes` is what its new chunks take in packs."""
+    """A new version. Sizes are bytes; `stored_bytes` is what its new chunks take in packs.
+
+    `reference_count` and `reference_bytes` are about files that stay where they are, which all others leave out.
+    """
 
     do: ClassVar[str] = "add"
     version: int
@@ -67,6 +72,8 @@ class AddVersion:
     metadata: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    reference_count: int = 0
+    reference_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +219,8 @@ def encode_event(event: Event) -> bytes:
 
 
 def _document(action: Action) -> dict[str, Any]:
-    return {"do": action.do, **{f.name: getattr(action, f.name) for f in fields(action)}}
+    values = {f.name: getattr(action, f.name) for f in fields(action)}
+    return {"do": action.do, **{name: value for name, value in values.items() if value != 0 or name not in _NOT_ZERO}}
 
 
 def decode_event(data: bytes, number: int, name: str) -> Event:
@@ -284,7 +292,7 @@ def _action_from(document: Any, name: str) -> Action:
         )
         for f in fields(kind)
     }
-    valid = values.keys() <= checks.keys() and all(
+    valid = (values.keys() <= checks.keys() and all(values.get(name) != 0 for name in _NOT_ZERO)) and all(
         check(values[key]) if key in values else not required for key, (check, required) in checks.items()
     )
     if not valid:

@@ -120,7 +120,7 @@ def _fold_add(db: sqlite3.Connection, key: int, event: Event, action: AddVersion
     ).fetchone():
         raise IntegrityError(f"Event {event.number} adds v{action.version} a second time.")
     db.execute(
-        "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+        "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
         (
             key,
             action.version,
@@ -138,6 +138,8 @@ def _fold_add(db: sqlite3.Connection, key: int, event: Event, action: AddVersion
             action.file_count,
             action.tensor_count,
             action.weights,
+            action.reference_count,
+            action.reference_bytes,
         ),
     )
     db.execute(

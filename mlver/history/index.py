@@ -263,7 +263,8 @@ class VersionIndex:
             "v.number = a.latest, (SELECT json_group_array(alias) FROM (SELECT alias FROM aliases l WHERE "
             "l.artifact = v.artifact AND l.version = v.number ORDER BY alias)), v.tags, v.metadata, v.metrics, "
             "v.provenance, v.logical_bytes, v.new_bytes, v.stored_bytes, v.file_count, v.tensor_count, v.weights, "
-            f"v.removed FROM versions v JOIN artifacts a ON a.key = v.artifact WHERE {where} {tail}",
+            "v.removed, v.reference_count, v.reference_bytes "
+            f"FROM versions v JOIN artifacts a ON a.key = v.artifact WHERE {where} {tail}",
             *values,
             *more,
         )
@@ -314,6 +315,8 @@ def _version_from(row: tuple[Any, ...]) -> VersionRecord:
         tensors,
         weights,
         removed,
+        references,
+        reference_bytes,
     ) = rest
     return VersionRecord(
         artifact=name,
@@ -336,4 +339,6 @@ def _version_from(row: tuple[Any, ...]) -> VersionRecord:
         tensor_count=tensors,
         weights=weights,
         removed=bool(removed),
+        reference_count=references,
+        reference_bytes=reference_bytes,
     )

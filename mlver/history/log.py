@@ -59,8 +59,7 @@ def log_parts(storage: LogStorage, folder: str) -> list[LogPart]:
         IntegrityError: The last event of a part is damaged.
     """
     parts = [LogPart("", 0)]
-    names = storage.list(folder)
-    while any(_PART.fullmatch(name) for name in names) or len(parts) > 1:
+    while True:
         part = EventLog(storage, folder, parts[-1].name)
         numbers = [int(name[:12]) for name in storage.list(part.place) if _is_event(name)]
         action = _continuation(part.read(max(numbers))) if numbers else None
@@ -122,7 +121,7 @@ class EventLog:
 
     def exists(self, number: int) -> bool:
         """Tell whether event `number` is there."""
-        return self._storage.exists(self._event_name(number))
+        return self._storage.exists(self.event_name(number))
 
     def append(self, event: Event) -> bool:
         """Create `event` under its number.
@@ -133,7 +132,7 @@ class EventLog:
         from mlver.history.event import encode_event
 
         data = encode_event(event)
-        if self._storage.create(self._event_name(event.number), data):
+        if self._storage.create(self.event_name(event.number), data):
             return True
         # A storage may lose the reply to a creation that succeeded: the write id tells.
         return self.read(event.number).write_id == event.write_id
@@ -147,7 +146,7 @@ class EventLog:
         """
         from mlver.history.event import decode_event
 
-        name = self._event_name(number)
+        name = self.event_name(number)
         return decode_event(self._storage.read(name), number, name)
 
     def events(self, start: int = 0) -> Iterator[Event]:
@@ -195,7 +194,7 @@ class EventLog:
         names = [name for name in self._storage.list(self.place) if _is_event(name)]
         for number, name in enumerate(names, start):
             if name != self._event_base(number):
-                raise IntegrityError(f"Event {self._event_name(number)} is missing, though {name} exists.")
+                raise IntegrityError(f"Event {self.event_name(number)} is missing, though {name} exists.")
             yield self.read(number)
 
     def write_segment(self, block: int) -> None:
@@ -203,7 +202,7 @@ class EventLog:
         import zstandard
 
         numbers = range(block * SEGMENT_EVENTS, (block + 1) * SEGMENT_EVENTS)
-        data = b"".join(self._storage.read(self._event_name(number)) for number in numbers)
+        data = b"".join(self._storage.read(self.event_name(number)) for number in numbers)
         self._storage.create(
             f"{self.place}/{self._segment_base(block)}",
             zstandard.ZstdCompressor().compress(data),
@@ -223,19 +222,20 @@ class EventLog:
         try:
             return self.read(number)
         except NotFoundError as error:
-            raise IntegrityError(f"Event {self._event_name(number)} is missing, though later ones exist.") from error
+            raise IntegrityError(f"Event {self.event_name(number)} is missing, though later ones exist.") from error
 
     def _refuse_gap(self, head: int, names: set[str] | None) -> None:
         """A missing event below an existing one is damage, never the end of the log."""
         if names is None:
             if self.exists(head + 1) and not self.exists(head):  # in this order: `head` was written first
-                raise IntegrityError(f"Event {self._event_name(head)} is missing, though a later one exists.")
+                raise IntegrityError(f"Event {self.event_name(head)} is missing, though a later one exists.")
             return
         later = [name for name in names if _is_event(name) and name > self._event_base(head)]
         if later:
-            raise IntegrityError(f"Event {self._event_name(head)} is missing, though {min(later)} exists.")
+            raise IntegrityError(f"Event {self.event_name(head)} is missing, though {min(later)} exists.")
 
-    def _event_name(self, number: int) -> str:
+    def event_name(self, number: int) -> str:
+        """Return the name of the blob that event `number` is or would be."""
         return f"{self.place}/{self._event_base(number)}"
 
     @staticmethod

@@ -18,13 +18,15 @@ from typing import Any
 
 from mlver.digests import canonical_json, file_digest, manifest_id, weights_digest
 from mlver.errors import IntegrityError, NotFoundError
+from mlver.history.manifest_blob import manifest_name as manifest_name  # noqa: PLC0414 - for all who read them
+from mlver.history.manifest_blob import read_encoded
+from mlver.history.reference import ReferenceEntry, check_order, reference_document, reference_from
 from mlver.ids import (
     DIGEST_SIZE,
     ChunkId,
     FileDigest,
     ManifestId,
     WeightsDigest,
-    manifest_hex,
 )
 from mlver.names import path_problem
 from mlver.store.storage import Storage
@@ -32,7 +34,6 @@ from mlver.store.storage import Storage
 MANIFEST_FORMAT = 1
 OPAQUE = "opaque"
 """Format of a file with weights, or probably so, that cannot all be listed as tensors: its bytes count as weights."""
-MAX_MANIFEST_BYTES = 1 << 30
 MAX_CHUNK_BYTES = 16 << 20
 
 
@@ -109,36 +110,48 @@ class Manifest:
         folders: Paths of empty folders.
         tensors: By (file, offset, name).
         weights: Digest over all weights, if there are any.
+        references: Files that stay where they are, by path.
     """
 
     files: tuple[FileEntry, ...]
     folders: tuple[str, ...]
     tensors: tuple[TensorEntry, ...]
     weights: WeightsDigest | None
+    references: tuple[ReferenceEntry, ...] = ()
 
     @property
     def size_bytes(self) -> int:
-        """Sum of the files' sizes."""
+        """Sum of the files' sizes; references are not in it."""
         return sum(file.size_bytes for file in self.files)
 
     def file(self, path: str) -> FileEntry:
         """Return the file at `path`.
 
         Raises:
-            NotFoundError: There is none.
+            NotFoundError: There is none, or it is a reference.
         """
         for entry in self.files:
             if entry.path == path:
                 return entry
+        if (reference := self.reference(path)) is not None:
+            raise NotFoundError(f"{path!r} is no file of this version but a reference to {reference.uri}.")
         from difflib import get_close_matches
 
         close = get_close_matches(path, [entry.path for entry in self.files], n=1)
         hint = f"Did you mean {close[0]!r}?" if close else None
         raise NotFoundError(f"There is no file {path!r} in this version.", hint)
 
+    def reference(self, path: str) -> ReferenceEntry | None:
+        """Return the reference at `path`, if there is one."""
+        return next((reference for reference in self.references if reference.path == path), None)
 
-def build_manifest(files: Iterable[tuple[FileEntry, Sequence[TensorEntry]]], folders: Iterable[str]) -> Manifest:
-    """Return the manifest of files, given each with its tensors, in any order."""
+
+def build_manifest(
+    files: Iterable[tuple[FileEntry, Sequence[TensorEntry]]],
+    folders: Iterable[str],
+    references: Iterable[ReferenceEntry] = (),
+) -> Manifest:
+    """Return the manifest of files, given each with its tensors, and of references, in any order."""
     ordered = sorted(files, key=lambda pair: pair[0].path)
     entries = tuple(entry for entry, _ in ordered)
     tensors = tuple(
@@ -146,7 +159,8 @@ def build_manifest(files: Iterable[tuple[FileEntry, Sequence[TensorEntry]]], fol
         for number, (_, tensors) in enumerate(ordered)
         for tensor in sorted(tensors, key=lambda tensor: (tensor.offset, tensor.name))
     )
-    return Manifest(entries, tuple(sorted(folders)), tensors, _weights(entries, tensors))
+    pointers = tuple(sorted(references, key=lambda reference: reference.path))
+    return Manifest(entries, tuple(sorted(folders)), tensors, _weights(entries, tensors), pointers)
 
 
 def _weights(files: Sequence[FileEntry], tensors: Sequence[TensorEntry]) -> WeightsDigest | None:
@@ -175,15 +189,16 @@ def _below(path: str, common: str) -> str:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the canonical JSON of a manifest; its BLAKE3 is the manifest's id."""
-    return canonical_json(
-        {
-            "mlver_manifest": MANIFEST_FORMAT,
-            "files": [_file_document(file) for file in manifest.files],
-            "folders": list(manifest.folders),
-            "tensors": [_tensor_document(tensor) for tensor in manifest.tensors],
-            "weights": manifest.weights,
-        }
-    )
+    document = {
+        "mlver_manifest": MANIFEST_FORMAT,
+        "files": [_file_document(file) for file in manifest.files],
+        "folders": list(manifest.folders),
+        "tensors": [_tensor_document(tensor) for tensor in manifest.tensors],
+        "weights": manifest.weights,
+    }
+    if manifest.references:
+        document["references"] = [reference_document(reference) for reference in manifest.references]
+    return canonical_json(document)
 
 
 def decode_manifest(data: bytes, identity: ManifestId) -> Manifest:
@@ -206,6 +221,7 @@ def decode_manifest(data: bytes, identity: ManifestId) -> Manifest:
             folders=tuple(_safe_path(folder) for folder in document["folders"]),
             tensors=tuple(_tensor_from(entry) for entry in document["tensors"]),
             weights=document["weights"],
+            references=tuple(reference_from(entry) for entry in document.get("references", ())),
         )
         _check(manifest)
         canonical = encode_manifest(manifest) == data
@@ -223,23 +239,15 @@ def decode_manifest(data: bytes, identity: ManifestId) -> Manifest:
     return manifest
 
 
-def manifest_name(identity: str) -> str:
-    """Return the name of a manifest's blob in a storage."""
-    return f"manifests/{manifest_hex(identity)}.json.zst"
-
-
 def write_manifest(storage: Storage, manifest: Manifest) -> ManifestId:
-    """Store a manifest durably and return its id; one that is there but damaged is replaced."""
+    """Store a manifest durably and return its id; one that is there is written anew, so that it counts as young."""
     import zstandard
 
     data = encode_manifest(manifest)
     identity = manifest_id(data)
     compressed = zstandard.ZstdCompressor(level=3).compress(data)
     if not storage.create(manifest_name(identity), compressed):
-        try:
-            read_manifest(storage, identity)
-        except IntegrityError:
-            storage.put(manifest_name(identity), compressed)
+        storage.put(manifest_name(identity), compressed)
     return identity
 
 
@@ -249,21 +257,7 @@ def read_manifest(storage: Storage, identity: ManifestId) -> Manifest:
     Raises:
         IntegrityError: It is missing, damaged or hostile.
     """
-    import zstandard
-
-    try:
-        data = storage.read(manifest_name(identity))
-        declared = zstandard.get_frame_parameters(data).content_size
-        if not 0 < declared <= MAX_MANIFEST_BYTES:
-            raise IntegrityError(f"Manifest {identity} declares {declared} bytes.")
-        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=declared, allow_extra_data=False)
-    except NotFoundError as error:
-        raise IntegrityError(
-            f"Manifest {identity} is missing.", "Where the version is at a remote, mlver pull gets it."
-        ) from error
-    except zstandard.ZstdError as error:
-        raise IntegrityError(f"Manifest {identity} is damaged: {error}.") from error
-    return decode_manifest(raw, identity)
+    return decode_manifest(read_encoded(storage, identity), identity)
 
 
 def _file_document(file: FileEntry) -> dict[str, Any]:
@@ -350,6 +344,8 @@ def _safe_path(path: str) -> str:
 
 def _check(manifest: Manifest) -> None:
     paths = [file.path for file in manifest.files] + list(manifest.folders)
+    paths += [reference.path for reference in manifest.references]
+    check_order(manifest.references)
     if len(set(paths)) != len(paths):
         raise ValueError("a path is listed twice")
     if (

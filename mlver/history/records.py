@@ -31,7 +31,10 @@ class ArtifactRecord(NamedTuple):
 
 
 class VersionRecord(NamedTuple):
-    """One version with everything its artifact's log says of it. Sizes are bytes."""
+    """One version with everything its artifact's log says of it. Sizes are bytes.
+
+    `logical_bytes` and `file_count` are of files that are stored; what stays where it is has figures of its own.
+    """
 
     artifact: str
     type: str
@@ -53,6 +56,8 @@ class VersionRecord(NamedTuple):
     tensor_count: int
     weights: str | None
     removed: bool
+    reference_count: int = 0
+    reference_bytes: int = 0
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ CREATE TABLE versions (
     artifact INTEGER, number INTEGER, manifest TEXT, created_at TEXT, created_by TEXT, message TEXT, note TEXT,
     tags TEXT, metadata TEXT, metrics TEXT, provenance TEXT, logical_bytes INTEGER, new_bytes INTEGER,
     stored_bytes INTEGER, file_count INTEGER, tensor_count INTEGER, weights TEXT, removed INTEGER NOT NULL DEFAULT 0,
+    reference_count INTEGER NOT NULL, reference_bytes INTEGER NOT NULL,
     PRIMARY KEY (artifact, number)) WITHOUT ROWID;
 CREATE INDEX versions_by_manifest ON versions (manifest);
 CREATE INDEX versions_by_weights ON versions (weights);

@@ -21,7 +21,10 @@ from mlver.ops.content import StoredContent, store_content
 from mlver.ops.opening import OpenRepository
 from mlver.ops.origins import Origin, read_origin, write_origin
 from mlver.ops.progress import Progress, Silent
-from mlver.ops.scan import scan
+from mlver.ops.references.copies import warn_of_copies
+from mlver.ops.references.found import DEFAULT_MAX_FILES, FoundReferences
+from mlver.ops.reliance import confirm
+from mlver.ops.scan import Scan, scan
 
 MAX_METADATA_DEPTH = 64
 _OLDER = 4
@@ -46,6 +49,10 @@ class AddRequest:
         base: A version whose tensors the new ones probably resemble, as a revision; None finds one.
         compression: `fast`, `balanced` or `max`; None is what the repository's settings say.
         provenance: What the caller knows of where the content came from, as JSON values.
+        references: URIs of objects, and of prefixes, that stay where they are.
+        digest: Read all of them, to record digests of their contents too.
+        max_files: How many objects there may be below prefixes.
+        reference_options: Options of their bucket, such as its endpoint; kept in `config.toml`.
     """
 
     paths: Sequence[Path]
@@ -61,6 +68,10 @@ class AddRequest:
     base: str | None = None
     compression: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    references: Sequence[str] = ()
+    digest: bool = False
+    max_files: int = DEFAULT_MAX_FILES
+    reference_options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +107,10 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
     """Make the content of files and folders a version, unless a version of the artifact has it already.
 
     Raises:
-        NotFoundError: A path does not exist.
-        UsageError: A name, type, metric, metadata value or level is not allowed.
+        NotFoundError: A path or a referenced object does not exist.
+        UsageError: A name, type, metric, metadata value, level or URI is not allowed.
         ConflictError: A file keeps changing while it is read.
+        RemoteError: A server of references failed or refused.
         MlverError: A file cannot be read or kept, or the store cannot be written.
     """
     _check(request)
@@ -107,17 +119,20 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
     check_artifact(repository, name, request.type)  # before reading gigabytes
     level = check_compression(request.compression or repository.config.compression)
     bases = _base_finder(repository, name, request, level)
-    found = scan(request.paths, request.exclude)
-    if not found.sources and not found.folders:
+    found = scan(request.paths, request.exclude, keep_names=bool(request.references))
+    if request.paths and not found.sources and not found.folders:
         raise NotFoundError("There is nothing to add: no file was found, or all are ignored.")
-    content = store_content(repository, found, bases, level, request.rehash, progress or Silent())
+    pointers = _references(repository, name, request, found, progress or Silent())
+    content = store_content(repository, found, bases, level, request.rehash, progress or Silent(), pointers.entries)
     artifact = ensure_artifact(repository, name, request.type)
     publication = _Publication(repository, artifact, request, content)
     commit(repository, artifact, publication.decide)
+    if publication.created:
+        confirm(repository, artifact, publication.number, content.id)
     repository.set_current(artifact.name)
     version = repository.index.version(artifact, publication.number)
     assert version is not None
-    if len(request.paths) == 1:
+    if len(request.paths) == 1 and not request.references:
         origin = Origin(artifact.name, version.number, version.id, tuple(request.exclude))
         write_origin(repository, request.paths[0], origin)
     return AddResult(
@@ -130,7 +145,7 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
         updated=tuple(publication.updated),
         weights_identical_to=publication.weights_identical_to,
         tensors_in=publication.tensors_in,
-        warnings=(*found.warnings, *_warnings(request, content, publication)),
+        warnings=(*found.warnings, *pointers.warnings, *_warnings(request, content, publication)),
     )
 
 
@@ -182,6 +197,8 @@ class _Publication:
             metadata=dict(request.metadata),
             metrics=dict(request.metrics),
             provenance=dict(request.provenance),
+            reference_count=content.reference_count,
+            reference_bytes=content.reference_bytes,
         )
 
     def _updates(self, version: VersionRecord) -> list[Action]:
@@ -216,10 +233,15 @@ class _Publication:
 
 
 def _check(request: AddRequest) -> None:
-    if not request.paths:
+    if not request.paths and not request.references:
         raise UsageError("There is nothing to add: no path was given.")
     for words, what in ((request.aliases, "aliases"), (request.tags, "tags"), (request.exclude, "exclude")):
         check_is_list(words, what)
+    check_is_list(request.references, "references")
+    if request.max_files < 1:
+        raise UsageError("max_files must be at least 1.")
+    if not request.references and (request.digest or request.reference_options):
+        raise UsageError("Digests and options are of references, and none was given.", "Name one with --ref URI.")
     if request.name is not None:
         check_artifact_name(request.name)
     for alias in request.aliases:
@@ -278,6 +300,17 @@ def _is_deeper(value: Any, levels: int) -> bool:
         return False
     inner = value.values() if isinstance(value, dict) else value
     return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
+
+
+def _references(
+    repository: OpenRepository, name: str, request: AddRequest, found: Scan, progress: Progress
+) -> FoundReferences:
+    """Return what is to be recorded of the references, after checking that they fit beside the files."""
+    if not request.references:
+        return FoundReferences(warnings=warn_of_copies(repository, request.paths[0], found))
+    from mlver.ops.references.adding import find_references
+
+    return find_references(repository, name, request, found, progress)
 
 
 def _artifact_name(repository: OpenRepository, request: AddRequest) -> str:

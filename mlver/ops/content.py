@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mlver.chunks import ChunkWriter, Level
 from mlver.digests import blake3_hex
-from mlver.errors import IntegrityError
+from mlver.errors import ConflictError, IntegrityError
 from mlver.formats import EXTERNAL_FORMAT
 from mlver.history.manifest import FileEntry, Manifest, TensorEntry, build_manifest, read_manifest, write_manifest
-from mlver.ids import ManifestId
+from mlver.history.reference import ReferenceEntry
+from mlver.ids import ChunkId, ManifestId
 from mlver.ops.bases import BaseFinder
 from mlver.ops.entries import IngestedFile
 from mlver.ops.ingest import ingest
 from mlver.ops.linking import check_linked, link
 from mlver.ops.opening import OpenRepository
 from mlver.ops.progress import Progress
+from mlver.ops.reliance import lost_content
 from mlver.ops.scan import Scan, Source
 
+_ATTEMPTS = 5
 Described = tuple[FileEntry, tuple[TensorEntry, ...]]
 """A file of a manifest and its tensors."""
 
@@ -46,10 +49,18 @@ class StoredContent:
     delta_bytes: int = 0
     tensors_in: ManifestId | None = None
     warnings: tuple[str, ...] = ()
+    reference_count: int = 0
+    reference_bytes: int = 0
 
 
 def store_content(
-    repository: OpenRepository, found: Scan, bases: BaseFinder, level: Level, rehash: bool, progress: Progress
+    repository: OpenRepository,
+    found: Scan,
+    bases: BaseFinder,
+    level: Level,
+    rehash: bool,
+    progress: Progress,
+    references: Sequence[ReferenceEntry] = (),
 ) -> StoredContent:
     """Store what is new of the files found, and the manifest of all of them, durably.
 
@@ -60,20 +71,43 @@ def store_content(
         level: How much time smaller packs are worth.
         rehash: Read every file, whatever the stat cache says.
         progress: Told of the bytes read.
+        references: What stays where it is.
 
     Raises:
-        ConflictError: A file keeps changing while it is read.
+        ConflictError: A file keeps changing while it is read, or what is written keeps being deleted.
         MlverError: A file cannot be read, or the store cannot be written.
     """
+    lost: frozenset[ChunkId] | None = frozenset()
+    for attempt in range(_ATTEMPTS):
+        content = _store(repository, found, bases, level, rehash or attempt > 0, progress, references, lost or ())
+        lost = lost_content(repository, content.id)
+        if lost is None:
+            return content
+    raise ConflictError(
+        "What was being added is deleted time and again by mlver gc.", "Add it when mlver gc --grace 0 is done."
+    )
+
+
+def _store(
+    repository: OpenRepository,
+    found: Scan,
+    bases: BaseFinder,
+    level: Level,
+    rehash: bool,
+    progress: Progress,
+    references: Sequence[ReferenceEntry],
+    lost: Collection[ChunkId],
+) -> StoredContent:
+    """Store content once; `lost` are chunks that are not to be relied on, wherever they seem to be."""
     repository.storage.sweep()
     repository.refresh_packs()
-    fingerprint = _fingerprint(found)
-    if not rehash and (known := _known_tree(repository, fingerprint)):
+    fingerprint = None if references else _fingerprint(found)  # it says nothing of references
+    if not rehash and fingerprint is not None and (known := _known_tree(repository, fingerprint)):
         return known
     sources = link(found.sources)
     untouched = {} if rehash else find_untouched(repository, sources)
     touched = [source for source in sources if source.path not in untouched]
-    with ChunkWriter(repository.storage, repository.chunk_index, level) as writer:
+    with ChunkWriter(repository.storage, repository.chunk_index, level, lost) as writer:
         progress.start(sum(source.stamp.size_bytes for source in touched), "Adding")
         try:
             read = ingest(writer, touched, bases, progress)
@@ -82,7 +116,7 @@ def store_content(
         finally:
             progress.done()
     described = [(file.entry, file.tensors) for file in read.values()] + list(untouched.values())
-    manifest = build_manifest(described, found.folders)
+    manifest = build_manifest(described, found.folders, references)
     content = StoredContent(
         write_manifest(repository.storage, manifest),
         manifest.size_bytes,
@@ -94,6 +128,8 @@ def store_content(
         writer.delta_bytes,
         bases.holder(manifest),
         (*_warnings(manifest, read.values()), *_base_warnings(writer)),
+        len(references),
+        sum(reference.size_bytes for reference in references),
     )
     _remember(repository, content.id, read, fingerprint)
     return content
@@ -171,7 +207,7 @@ def _describe_all(repository: OpenRepository, identity: ManifestId) -> dict[str,
 
 
 def _remember(
-    repository: OpenRepository, identity: ManifestId, read: dict[str, IngestedFile], fingerprint: bytes
+    repository: OpenRepository, identity: ManifestId, read: dict[str, IngestedFile], fingerprint: bytes | None
 ) -> None:
     """Note the files that were read, but for those too young to tell a later change of."""
     settled = [file for file in read.values() if not file.stamp.is_young(file.read_at_ns)]

@@ -18,9 +18,33 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlver.errors import MlverError
+from mlver.ops.opening import REPOSITORY_FOLDER
 
 _MARK = ".mlver-pull-"
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def is_in_use(folder: Path) -> bool:
+    """Tell whether a folder must stay the very folder it is: someone stands in it, or a disk is mounted there."""
+    try:
+        return os.path.ismount(folder) or os.path.samefile(folder, os.getcwd())
+    except OSError:
+        return False
+
+
+def refuse_repository(root: Path, place: Path) -> None:
+    """Refuse a target inside a repository: a version with files named as its own must not take their place.
+
+    Args:
+        root: The repository's folder.
+        place: The target.
+
+    Raises:
+        MlverError: It is inside.
+    """
+    real = Path(os.path.realpath(place))
+    if REPOSITORY_FOLDER in real.parts or real.is_relative_to(os.path.realpath(root)):
+        raise MlverError(f"{place} is inside a repository's own folder.", "Choose another place with -o DIR.")
 
 
 @contextmanager
@@ -131,11 +155,12 @@ def _sweep(parent: Path, prefix: str) -> None:
     mine = f"{prefix}{socket.gethostname()}-"
     for name in os.listdir(parent):
         process = name.removeprefix(mine).partition("-")[0]
-        if name.startswith(mine) and process.isdigit() and not _is_alive(int(process)):
+        if name.startswith(mine) and process.isdigit() and not is_alive(int(process)):
             shutil.rmtree(parent / name, ignore_errors=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Tell whether a process of this machine may be running."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

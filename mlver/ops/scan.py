@@ -64,7 +64,7 @@ class Scan:
         return sum(source.stamp.size_bytes for source in self.sources)
 
 
-def scan(paths: Sequence[Path], exclude: Sequence[str] = ()) -> Scan:
+def scan(paths: Sequence[Path], exclude: Sequence[str] = (), *, keep_names: bool = False) -> Scan:
     """Find all files below `paths`.
 
     One folder: its content is the version's content. A file, or one of several paths, keeps its own last name.
@@ -72,6 +72,7 @@ def scan(paths: Sequence[Path], exclude: Sequence[str] = ()) -> Scan:
     Args:
         paths: Files and folders.
         exclude: Patterns in gitignore syntax, relative to each folder.
+        keep_names: There is more than these paths: a lone folder keeps its last name too.
 
     Raises:
         NotFoundError: A path does not exist.
@@ -86,7 +87,7 @@ def scan(paths: Sequence[Path], exclude: Sequence[str] = ()) -> Scan:
             raise UsageError(f"{location} belongs to a repository's own {_SKIPPED}, which is never added.")
         status = _status(location)
         name = os.path.basename(location)
-        whole = stat.S_ISDIR(status.st_mode) and len(paths) == 1
+        whole = stat.S_ISDIR(status.st_mode) and len(paths) == 1 and not keep_names
         if not whole and name in names:
             raise UsageError(
                 f"Two of the paths are named {name!r}.",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlver.errors import NotFoundError
 from mlver.history.manifest import read_manifest
 from mlver.history.records import VersionRecord
+from mlver.history.reference import ReferenceEntry
 from mlver.history.revision import resolve_artifact
 from mlver.ops.comparing import same_content
 from mlver.ops.opening import OpenRepository
 from mlver.ops.origins import read_origin
-from mlver.ops.scan import scan
+from mlver.ops.scan import Source, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class StatusResult:
         removed: Files and empty folders that are gone.
         modified: Files with other content, or another permission to execute.
         unchanged_count: Files that are as they were.
+        absent_references: References that are no files in the folder: they are where they were.
+        unknown_references: Those that are files of the right size, while nobody knows which content they should have.
     """
 
     place: str
@@ -37,6 +41,8 @@ class StatusResult:
     removed: tuple[str, ...]
     modified: tuple[str, ...]
     unchanged_count: int
+    absent_references: tuple[str, ...] = ()
+    unknown_references: tuple[str, ...] = ()
 
     @property
     def is_clean(self) -> bool:
@@ -75,7 +81,9 @@ def status(repository: OpenRepository, place: Path) -> StatusResult:
             continue  # read before, and untouched since
         if source.stamp.executable != entry.executable or not same_content(Path(source.location), entry):
             modified.append(path)
-    here = sources.keys() | {f"{folder}/" for folder in found.folders}
+    changed, absent, unknown = _references(repository, manifest.references, sources)
+    pointers = {reference.path for reference in manifest.references}
+    here = sources.keys() - pointers | {f"{folder}/" for folder in found.folders}
     there = kept.keys() | {f"{folder}/" for folder in manifest.folders}
     return StatusResult(
         place=str(place.absolute()),
@@ -83,6 +91,30 @@ def status(repository: OpenRepository, place: Path) -> StatusResult:
         latest=None if artifact.latest is None else f"{artifact.name}:v{artifact.latest}",
         added=tuple(sorted(here - there)),
         removed=tuple(sorted(there - here)),
-        modified=tuple(modified),
-        unchanged_count=len(sources.keys() & kept.keys()) - len(modified),
+        modified=tuple(sorted([*modified, *changed])),
+        unchanged_count=len(sources.keys() & (kept.keys() | pointers)) - len(modified) - len(changed) - len(unknown),
+        absent_references=tuple(absent),
+        unknown_references=tuple(unknown),
     )
+
+
+def _references(
+    repository: OpenRepository, references: Sequence[ReferenceEntry], sources: Mapping[str, Source]
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the paths of references that are files with other content, that are none, and that nobody can compare."""
+    if not references:
+        return [], [], []
+    from mlver.ops.references.cache import ReferenceCache
+    from mlver.ops.references.present import is_same
+
+    cache = ReferenceCache(repository)
+    changed, absent, unknown = [], [], []
+    for reference in references:
+        source = sources.get(reference.path)
+        if source is None:
+            absent.append(reference.path)
+        elif source.stamp.size_bytes == reference.size_bytes and cache.digest(reference) is None:
+            unknown.append(reference.path)
+        elif not is_same(Path(source.location), reference, cache):
+            changed.append(reference.path)
+    return changed, absent, unknown

@@ -22,11 +22,13 @@ class Usage:
         logical_bytes: Size of all files, as if each version were kept whole.
         stored_bytes: What their chunks take in packs, each chunk once.
         exclusive_bytes: That part of it which nothing else uses.
+        referenced_bytes: Size of all references, as if each version had its own; they take nothing here.
     """
 
     logical_bytes: int
     stored_bytes: int
     exclusive_bytes: int
+    referenced_bytes: int = 0
 
     @property
     def shared_bytes(self) -> int:
@@ -81,10 +83,12 @@ def usage(repository: OpenRepository, name: str | None = None) -> UsageResult:
             owners.add(artifact.key, version.number, _chunks(repository, version, elsewhere))
     chosen = [artifact for artifact in artifacts if asked in (None, artifact.key)]
     total_stored = sum(sizes.get(chunk, 0) for chunk in owners.by_chunk)
-    logical = sum(v.logical_bytes for artifact in artifacts for v in repository.index.versions(artifact))
+    versions = [version for artifact in artifacts for version in repository.index.versions(artifact)]
+    logical = sum(version.logical_bytes for version in versions)
+    referenced = sum(version.reference_bytes for version in versions)
     return UsageResult(
         artifacts=tuple(_artifact_usage(repository, artifact, owners, sizes, elsewhere) for artifact in chosen),
-        total=Usage(logical, total_stored, total_stored),
+        total=Usage(logical, total_stored, total_stored, referenced),
         pack_bytes=sum(repository.chunk_index.packs().values()),
         unused_bytes=sum(sizes.values()) - total_stored,
     )
@@ -118,10 +122,12 @@ def _artifact_usage(
         chunks = _chunks(repository, version, elsewhere)
         every |= chunks
         own = {chunk for chunk in chunks if owners.by_chunk[chunk] == (artifact.key, version.number)}
-        versions.append((version, Usage(version.logical_bytes, _sum(sizes, chunks), _sum(sizes, own))))
+        used = Usage(version.logical_bytes, _sum(sizes, chunks), _sum(sizes, own), version.reference_bytes)
+        versions.append((version, used))
     own = {chunk for chunk in every if owners.by_chunk[chunk][0] == artifact.key}
     logical = sum(version.logical_bytes for version, _ in versions)
-    return ArtifactUsage(artifact, Usage(logical, _sum(sizes, every), _sum(sizes, own)), tuple(versions))
+    referenced = sum(version.reference_bytes for version, _ in versions)
+    return ArtifactUsage(artifact, Usage(logical, _sum(sizes, every), _sum(sizes, own), referenced), tuple(versions))
 
 
 def _sum(sizes: Mapping[ChunkId, int], chunks: Iterable[ChunkId]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from mlver.chunks import ChunkReader
 from mlver.errors import IntegrityError, MlverError
@@ -17,10 +18,12 @@ from mlver.ids import ChunkId, ManifestId
 from mlver.ops.opening import OpenRepository
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress, Silent
+from mlver.ops.references.checking import ReferenceCheck, ReferenceUses
 from mlver.ops.remotes.elsewhere import published
 from mlver.store.pack import PACKS_FOLDER, pack_id_of, pack_name, read_pack_index
 
 _BATCH_CHUNKS = 16
+References = Literal["ask", "read", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +67,42 @@ class VerifyResult:
         checked_chunks: Distinct chunks that were read and hashed.
         checked_bytes: Their raw size.
         damaged: All damage, in this order: logs, packs, manifests, chunks.
+        references: How each reference stands, by URI.
     """
 
     checked_versions: int
     checked_chunks: int
     checked_bytes: int
     damaged: tuple[Damage, ...]
+    references: tuple[ReferenceCheck, ...] = ()
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether something is damaged, or a reference is gone or is not what it was."""
+        return bool(self.damaged) or any(check.status in ("changed", "gone") for check in self.references)
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is damaged."""
-        return not self.damaged
+        """Whether nothing is damaged, and all references are there as they were."""
+        return not self.is_damaged and all(check.status == "same" for check in self.references)
 
 
-def verify(repository: OpenRepository, revision: str | None = None, progress: Progress | None = None) -> VerifyResult:
+def verify(
+    repository: OpenRepository,
+    revision: str | None = None,
+    progress: Progress | None = None,
+    *,
+    references: References = "ask",
+) -> VerifyResult:
     """Read one version, or (None) everything that any version uses, from the store.
 
     Versions that were removed count, since they can be restored. Damage is reported, not raised.
+
+    Args:
+        repository: The repository.
+        revision: Which version.
+        progress: Told of the bytes read.
+        references: Whether servers are asked if references are what they were, all of them are read, or neither.
 
     Raises:
         NotFoundError: There is no such version.
@@ -94,6 +116,7 @@ def verify(repository: OpenRepository, revision: str | None = None, progress: Pr
     versions = _versions(repository, revision)
     wanted: dict[ChunkId, int] = {}
     elsewhere = _Elsewhere(repository)
+    uses = ReferenceUses()
     for sharing, manifest in _manifests(repository, versions):
         if elsewhere.has(sharing[0].id, manifest):
             continue
@@ -101,13 +124,16 @@ def verify(repository: OpenRepository, revision: str | None = None, progress: Pr
             hurts = tuple(Hurt(version.name, None, ()) for version in sharing)
             damaged.append(Damage("manifest", sharing[0].id, manifest.message, hurts))
             continue
+        uses.add(manifest.references, [version.name for version in sharing])
         sizes = {chunk.id: chunk.size_bytes for file in manifest.files for chunk in file.chunks}
         wanted.update(elsewhere.leave_out(sharing[0].id, sizes))
     elsewhere.tell()
     reasons = _check_chunks(repository, wanted, progress or Silent())
     hurts_by_chunk = _hurts(repository, versions, reasons.keys()) if reasons else {}
     damaged += [Damage("chunk", chunk.hex(), reason, tuple(hurts_by_chunk[chunk])) for chunk, reason in reasons.items()]
-    return VerifyResult(len(versions) - elsewhere.absent_versions, len(wanted), sum(wanted.values()), tuple(damaged))
+    checks = () if references == "skip" else uses.check(repository, progress or Silent(), read=references == "read")
+    checked = len(versions) - elsewhere.absent_versions
+    return VerifyResult(checked, len(wanted), sum(wanted.values()), tuple(damaged), checks)
 
 
 class _Elsewhere:
@@ -176,7 +202,9 @@ def _versions(repository: OpenRepository, revision: str | None) -> list[VersionR
     if revision is not None:
         return [repository.resolve(revision).version]
     index = repository.index
-    return [version for artifact in index.artifacts() for version in index.versions(artifact, removed=True)]
+    every = [version for artifact in index.artifacts() for version in index.versions(artifact, removed=True)]
+    # A removed version without a manifest is no damage: `gc` has deleted its content.
+    return [v for v in every if not v.removed or repository.storage.exists(manifest_name(v.id))]
 
 
 def _manifests(

@@ -150,7 +150,7 @@ def test_story(person: Person, name: str) -> None:
         (["add", "model", "--alias", "v9"], "Alias 'v9' is reserved"),
         (["add", "model", "data.csv", "model"], "Two of the paths are named 'model'."),
         (["add", ""], "the path is empty."),
-        (["add"], "Missing argument 'PATH...'."),
+        (["add"], "There is nothing to add: no path was given."),
         (["add", ".mlver"], "HERE/.mlver belongs to a repository's own .mlver, which is never added."),
         (["add", ".mlver/config.toml"], "HERE/.mlver/config.toml belongs to a repository's own .mlver"),
         (["pull", "v0", "-o", ""], "the path is empty."),

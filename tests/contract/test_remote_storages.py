@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -20,6 +21,12 @@ def opened(server: Server, below: str | None = None, **options: str) -> RemoteSt
     storage = open_storage(check_address(url, server.options | options))
     assert isinstance(storage, RemoteStorage)
     return storage
+
+
+def through_obstore(server: Server) -> Server:
+    """Return a server that is spoken to through obstore, if that is installed."""
+    pytest.importorskip("obstore", reason="NO OBSTORE: these tests did not run. To have it: pip install obstore")
+    return replace(server, options=server.options | {"library": "obstore"})
 
 
 class RemoteContract(StorageContract):
@@ -63,6 +70,14 @@ class TestS3(RemoteContract):
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
         with pytest.raises(RemoteError, match="refused"):
             opened(server).list("")
+
+
+class TestS3Fast(TestS3):
+    """The same through obstore."""
+
+    @pytest.fixture
+    def server(self, s3_server: Server) -> Server:
+        return through_obstore(s3_server)
 
 
 class TestGcs(RemoteContract):

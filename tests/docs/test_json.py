@@ -150,6 +150,7 @@ def _tell_story(home: Path, run: Any) -> None:
     run("mlver add", "add", "model/notes.txt", "--name", "other", "--type", "text")
     _look(run)
     _compare(home, run)
+    _refer(home, run)
     _change(home, run)
     _share(home, run)
     run("mlver gc", "gc", "--repack")
@@ -209,6 +210,27 @@ def _look(run: Any) -> None:
     run("error", "show", "--absent", code=2)
 
 
+def _refer(home: Path, run: Any) -> None:
+    (home / "far").mkdir()
+    for name in ("a", "b"):
+        (home / "far" / f"{name}.csv").write_text(name)
+    place = (home / "far").as_uri()
+    run("mlver add", "add", "--ref", place, "--name", "data", "--type", "dataset")
+    run("mlver show", "show", "data")
+    run("mlver ls ref", "ls", "data")
+    run("mlver du", "du", "data")
+    run("mlver verify", "verify", "data")
+    run("mlver pull", "pull", "data", "-o", "near", "--dry-run")
+    run("mlver pull", "pull", "data", "-o", "near")
+    (home / "near" / "a.csv").unlink()
+    run("mlver status", "status", "near")
+    (home / "far" / "a.csv").write_text("aa")
+    run("mlver add", "add", "--ref", place, "--name", "data")
+    run("mlver diff", "diff", "data:v0", "data:v1")
+    run("mlver verify", "verify", "data:v0", code=12)
+    run("mlver verify", "verify", "data:v0", "--no-references")
+
+
 def _change(home: Path, run: Any) -> None:
     run("mlver switch", "switch", "m")
     run("mlver alias", "alias")
@@ -266,7 +288,7 @@ def test_every_documented_field_is_printed(shown: dict[str, set[str]]) -> None:
 
 
 def test_every_section_is_tried(shown: dict[str, set[str]]) -> None:
-    assert SECTIONS.keys() - {"version", "artifact", "event", "bytes", "change", "remote"} == shown.keys()
+    assert SECTIONS.keys() - {"version", "artifact", "event", "bytes", "change", "remote", "reference"} == shown.keys()
 
 
 def test_every_command_has_a_section() -> None:

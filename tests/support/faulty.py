@@ -10,13 +10,31 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mlver.errors import MlverError
+from mlver.store.local import LocalStorage
 from mlver.store.memory import MemoryStorage
 from mlver.store.storage import Buffer, StagedBlob, Storage
 
 T = TypeVar("T")
 
 OPERATIONS = frozenset(
-    {"read", "size", "exists", "list", "create", "put", "delete", "sync", "stage", "write", "commit", "abort"}
+    {  # fmt: skip
+        "read",
+        "size",
+        "exists",
+        "list",
+        "create",
+        "put",
+        "delete",
+        "sync",
+        "stage",
+        "write",
+        "commit",
+        "abort",
+        "rename",
+        "modified",
+        "now",
+        "sweep",
+    }
 )
 
 
@@ -151,6 +169,27 @@ class FaultyStorage:
     def stage(self) -> FaultyStagedBlob:
         """See `Storage.stage`."""
         return FaultyStagedBlob(self, self.call("stage", "", self.inner.stage))
+
+    def rename(self, name: str, to: str, *, replace: bool = True) -> bool:
+        """See `AsideStorage.rename`."""
+        return self.call("rename", name, lambda: self._local.rename(name, to, replace=replace))
+
+    def modified_ns(self, name: str) -> int | None:
+        """See `AsideStorage.modified_ns`."""
+        return self.call("modified", name, lambda: self._local.modified_ns(name))
+
+    def now_ns(self) -> int:
+        """See `AsideStorage.now_ns`."""
+        return self.call("now", "", self._local.now_ns)
+
+    def sweep(self) -> int:
+        """See `LocalStorage.sweep`."""
+        return self.call("sweep", "", self._local.sweep)
+
+    @property
+    def _local(self) -> LocalStorage:
+        assert isinstance(self.inner, LocalStorage)
+        return self.inner
 
     def _rotten(self, name: str) -> Storage:
         rotten = MemoryStorage()

@@ -17,17 +17,21 @@ from mlver.cli.options import path_of
 from mlver.cli.output import Output
 from mlver.cli.style import Styled
 from mlver.cli.text import count, size
+from mlver.cli.views import references_text
 from mlver.config import default_identity
 from mlver.ops.add import AddRequest, AddResult, add
+from mlver.ops.references.found import DEFAULT_MAX_FILES
 
 EXAMPLES = (
     Example("mlver add model/ --name resnet50_attn --type resnet50", "record a folder as v0 of a new artifact"),
     Example("mlver add model/ --metric val_acc=0.913 --alias best", "record its next version, and call it best"),
+    Example("mlver add --ref s3://bucket/big/ --name data --type dataset", "record what stays where it is"),
     Example("V=$(mlver add model/ -q)", "keep its name in a script: resnet50_attn:v1"),
 )
 
 _Paths = Annotated[
-    list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False, parser=path_of)
+    list[Path] | None,
+    typer.Argument(metavar="[PATH...]", help="Files and folders.", show_default=False, parser=path_of),
 ]
 _Name = Annotated[str | None, typer.Option("--name", "-n", metavar="NAME", help="The artifact.")]
 _Type = Annotated[str | None, typer.Option("--type", "-t", metavar="TYPE", help="Its type; once, when it is new.")]
@@ -47,11 +51,26 @@ _Compression = Annotated[
     str | None, typer.Option("--compression", metavar="LEVEL", help="fast, balanced or max, instead of config.toml's.")
 ]
 _Rehash = Annotated[bool, typer.Option("--rehash", help="Read every file, also those that look untouched.")]
+_References = Annotated[
+    list[str], typer.Option("--ref", metavar="URI", help="What stays where it is: s3://, gs://, https://, file:///.")
+]
+_Digest = Annotated[bool, typer.Option("--digest", help="Read all that --ref names, to record its digests too.")]
+_MaxFiles = Annotated[
+    int, typer.Option("--max-files", metavar="N", min=1, help="Objects below --ref that are not too many.")
+]
+_RefOptions = Annotated[
+    list[str],
+    typer.Option(
+        "--ref-option",
+        metavar="K=V",
+        help="Of the bucket of --ref: endpoint, region, profile, project, anonymous. Kept in config.toml.",
+    ),
+]
 
 
 def command(
     call: Call,
-    paths: _Paths,
+    paths: _Paths = None,
     name: _Name = None,
     artifact_type: _Type = None,
     message: _Message = None,
@@ -64,14 +83,21 @@ def command(
     base: _Base = None,
     compression: _Compression = None,
     rehash: _Rehash = False,
+    references: _References = [],  # noqa: B006
+    digest: _Digest = False,
+    max_files: _MaxFiles = DEFAULT_MAX_FILES,
+    reference_options: _RefOptions = [],  # noqa: B006
 ) -> None:
     """Record files as the next version of an artifact.
 
     A folder's content becomes the version's content; several paths keep their names. Content that a version has
     already makes no new version. Files listed in a .mlverignore (gitignore syntax) are left out.
+
+    What --ref names is not copied: its place is recorded, and what identifies its content. A prefix, such as
+    s3://bucket/big/, stands for all objects below it, as a folder does for its files.
     """
     request = AddRequest(
-        paths=paths,
+        paths=paths or [],
         name=name,
         type=artifact_type,
         message=message,
@@ -83,13 +109,26 @@ def command(
         rehash=rehash,
         base=base,
         compression=compression,
-        provenance={"by": default_identity(), "folder": os.getcwd(), "command": sys.argv[1:]},
+        references=references,
+        digest=digest,
+        max_files=max_files,
+        reference_options=values.texts("--ref-option", reference_options),
+        provenance={"by": default_identity(), "folder": os.getcwd(), "command": _arguments(sys.argv[1:])},
     )
     with call.repository() as repository, call.progress() as progress:
         result = add(repository, request, progress)
     for warning in result.warnings:
         call.out.warn(warning)
     call.out.result(result, document=_document, brief=_brief, human=_human)
+
+
+def _arguments(arguments: list[str]) -> list[str]:
+    """Return arguments as they may be recorded: a URL may have a signature in it."""
+    if not any("://" in argument for argument in arguments):
+        return arguments
+    from mlver.store.objects.address import without_secrets
+
+    return [without_secrets(argument) for argument in arguments]
 
 
 def _document(result: AddResult) -> dict[str, Any]:
@@ -117,9 +156,8 @@ def _human(out: Output, result: AddResult) -> None:
         out.line(
             "Added ",
             name,
-            f": {count(version.file_count, 'file')}, {size(version.logical_bytes)}, of which "
-            f"{size(result.new_bytes)} new, stored in {size(result.stored_bytes)}",
-            f" ({size(result.delta_bytes)} as differences)" if result.delta_bytes else "",
+            ": ",
+            "; ".join(filter(None, [_stored(result), references_text(version)])),
         )
     else:
         out.line("No new version: the content is that of ", name)
@@ -131,3 +169,14 @@ def _human(out: Output, result: AddResult) -> None:
         out.line("The weights are identical to those of ", Styled(result.weights_identical_to, "name"))
     elif result.tensors_in:
         out.line("All of its tensors are in ", Styled(result.tensors_in, "name"), ", under other names or among others")
+
+
+def _stored(result: AddResult) -> str:
+    version = result.version
+    if not version.file_count and version.reference_count:
+        return ""
+    differences = f" ({size(result.delta_bytes)} as differences)" if result.delta_bytes else ""
+    return (
+        f"{count(version.file_count, 'file')}, {size(version.logical_bytes)}, of which {size(result.new_bytes)} new, "
+        f"stored in {size(result.stored_bytes)}{differences}"
+    )

@@ -11,6 +11,18 @@ from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.options import path_of
 from mlver.cli.output import Output
+from mlver.cli.remote_options import (
+    Anonymous,
+    Endpoint,
+    KeyFile,
+    KnownHosts,
+    Library,
+    Prefix,
+    Profile,
+    Project,
+    Region,
+    given_options,
+)
 from mlver.cli.text import count
 from mlver.ops.remotes.clone import CloneResult, clone
 
@@ -24,32 +36,37 @@ _Folder = Annotated[
     Path | None,
     typer.Argument(metavar="DIR", help="The new folder; default: the URL's last name.", parser=path_of),
 ]
-_Endpoint = Annotated[str | None, typer.Option("--endpoint", metavar="URL", help="A server that is not the usual one.")]
-_Region = Annotated[str | None, typer.Option("--region", metavar="NAME", help="Where the bucket is.")]
-_Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Section of the credentials file.")]
-_Anonymous = Annotated[bool, typer.Option("--anonymous", help="Send no credentials.")]
 
 
 def command(
     call: Call,
     url: _Url,
     folder: _Folder = None,
-    endpoint: _Endpoint = None,
-    region: _Region = None,
-    profile: _Profile = None,
-    anonymous: _Anonymous = False,
+    endpoint: Endpoint = None,
+    region: Region = None,
+    profile: Profile = None,
+    prefix: Prefix = None,
+    project: Project = None,
+    key_file: KeyFile = None,
+    known_hosts: KnownHosts = None,
+    library: Library = None,
+    anonymous: Anonymous = False,
 ) -> None:
     """Make a new repository that knows what a remote has.
 
     The weights stay there until `mlver pull` asks for them.
     """
-    given = {
-        "endpoint": endpoint,
-        "region": region,
-        "profile": profile,
-        "anonymous": "true" if anonymous else None,
-    }
-    options = {option: value for option, value in given.items() if value is not None}
+    options = given_options(
+        anonymous,
+        endpoint=endpoint,
+        region=region,
+        profile=profile,
+        prefix=prefix,
+        project=project,
+        key_file=key_file,
+        known_hosts=known_hosts,
+        library=library,
+    )
     call.out.result(clone(url, folder, options), document=_document, brief=lambda made: made.path, human=_human)
 
 

@@ -26,7 +26,7 @@ def command(call: Call, name: _Name = None, versions: _Versions = False) -> None
     """Show how many bytes artifacts and versions take.
 
     LOGICAL is the size of all files. STORED is what they take here, each piece once; EXCLUSIVE is the part of it that
-    nothing else uses, SHARED the rest.
+    nothing else uses, SHARED the rest. REFERENCED is the size of references, which take nothing here.
     """
     with call.repository() as repository:
         result = usage(repository, name)
@@ -56,6 +56,7 @@ def _bytes(part: Usage) -> dict[str, int]:
         "stored_bytes": part.stored_bytes,
         "exclusive_bytes": part.exclusive_bytes,
         "shared_bytes": part.shared_bytes,
+        "referenced_bytes": part.referenced_bytes,
     }
 
 
@@ -66,7 +67,9 @@ def _human(out: Output, result: UsageResult, versions: bool) -> None:
         if versions:
             rows += [_row(f"  v{version.number}", part) for version, part in found.versions]
     rows.append(_row("all artifacts", result.total))
-    titles = ("LOGICAL", "STORED", "EXCLUSIVE", "SHARED")
+    titles = ["LOGICAL", "STORED", "EXCLUSIVE", "SHARED", "REFERENCED"]
+    if not result.total.referenced_bytes:
+        titles, rows = titles[:-1], [row[:-1] for row in rows]
     out.table([Column("ARTIFACT"), *(Column(title, align="right") for title in titles)], rows)
     if result.unused_bytes:
         out.note(f"{size(result.unused_bytes)} in packs belong to no version (removed ones, interrupted commands).")
@@ -79,4 +82,5 @@ def _row(name: Piece, part: Usage) -> list[Piece]:
         size(part.stored_bytes),
         size(part.exclusive_bytes),
         size(part.shared_bytes),
+        size(part.referenced_bytes),
     ]

@@ -8,13 +8,14 @@ import typer
 
 from mlver.cli.app import Example
 from mlver.cli.call import Call
-from mlver.cli.documents import artifact_document
+from mlver.cli.documents import artifact_document, reference_document
 from mlver.cli.output import Column, Output
 from mlver.cli.style import Styled
 from mlver.cli.text import size
 from mlver.errors import MlverError, NotFoundError
 from mlver.history.manifest import FileEntry, read_manifest
 from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.history.reference import ReferenceEntry
 from mlver.ops.opening import OpenRepository
 
 EXAMPLES = (
@@ -27,7 +28,7 @@ _Place = Annotated[
     str | None,
     typer.Argument(metavar="REF[:PATH]", help="A version, or a file or folder of it.", show_default=False),
 ]
-_Files = tuple[VersionRecord, list[FileEntry]]
+_Files = tuple[VersionRecord, list[FileEntry | ReferenceEntry]]
 _Artifact = tuple[ArtifactRecord, VersionRecord | None]
 
 
@@ -61,8 +62,10 @@ def _files(repository: OpenRepository, place: str) -> _Files:
         if not separator:
             raise
         version = repository.resolve(revision).version
-    files = list(read_manifest(repository.storage, version.id).files)
+    manifest = read_manifest(repository.storage, version.id)
     path = path.strip("/")
+    files: list[FileEntry | ReferenceEntry] = [*manifest.files, *manifest.references]
+    files.sort(key=lambda file: file.path)
     chosen = [file for file in files if not path or file.path == path or file.path.startswith(path + "/")]
     if path and not chosen:
         raise NotFoundError(f"There is no {path!r} in {version.name}.")
@@ -124,13 +127,20 @@ def _files_document(found: _Files) -> dict[str, Any]:
     return {
         "artifact": version.artifact,
         "version": f"v{version.number}",
-        "files": [{"path": file.path, "size_bytes": file.size_bytes, "digest": file.digest} for file in files],
+        "files": [
+            {"path": file.path, "size_bytes": file.size_bytes, "digest": file.digest}
+            for file in files
+            if isinstance(file, FileEntry)
+        ],
+        "references": [reference_document(file) for file in files if isinstance(file, ReferenceEntry)],
     }
 
 
 def _files_table(out: Output, found: _Files) -> None:
+    columns = [Column("SIZE", align="right"), Column("PATH", elastic=True)]
+    rows = [[size(file.size_bytes), file.path] for file in found[1]]
+    if any(isinstance(file, ReferenceEntry) for file in found[1]):
+        columns.append(Column("REFERS TO", elastic=True))
+        rows = [[*row, getattr(file, "uri", "")] for row, file in zip(rows, found[1], strict=True)]
     with out.paged():
-        out.table(
-            [Column("SIZE", align="right"), Column("PATH", elastic=True)],
-            [[size(file.size_bytes), file.path] for file in found[1]],
-        )
+        out.table(columns, rows)

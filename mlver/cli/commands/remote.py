@@ -10,6 +10,18 @@ import typer
 from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.output import Column, Output
+from mlver.cli.remote_options import (
+    Anonymous,
+    Endpoint,
+    KeyFile,
+    KnownHosts,
+    Library,
+    Prefix,
+    Profile,
+    Project,
+    Region,
+    given_options,
+)
 from mlver.cli.style import Styled
 from mlver.cli.text import count
 from mlver.errors import UsageError
@@ -30,14 +42,6 @@ _Name = Annotated[str | None, typer.Argument(metavar="REMOTE", help="The remote'
 _Url = Annotated[
     str | None, typer.Argument(metavar="URL", help="s3://, gs://, sftp://, https://, or a folder.", show_default=False)
 ]
-_Endpoint = Annotated[str | None, typer.Option("--endpoint", metavar="URL", help="A server that is not the usual one.")]
-_Region = Annotated[str | None, typer.Option("--region", metavar="NAME", help="Where the bucket is.")]
-_Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Section of the credentials file.")]
-_Prefix = Annotated[str | None, typer.Option("--prefix", metavar="KEY", help="What comes before all names there.")]
-_Project = Annotated[str | None, typer.Option("--project", metavar="NAME", help="Google project that is billed.")]
-_KeyFile = Annotated[str | None, typer.Option("--key-file", metavar="FILE", help="Private key for sftp.")]
-_KnownHosts = Annotated[str | None, typer.Option("--known-hosts", metavar="FILE", help="Known hosts for sftp.")]
-_Anonymous = Annotated[bool, typer.Option("--anonymous", help="Send no credentials.")]
 
 
 def command(
@@ -45,31 +49,32 @@ def command(
     action: _Action = "list",
     name: _Name = None,
     url: _Url = None,
-    endpoint: _Endpoint = None,
-    region: _Region = None,
-    profile: _Profile = None,
-    prefix: _Prefix = None,
-    project: _Project = None,
-    key_file: _KeyFile = None,
-    known_hosts: _KnownHosts = None,
-    anonymous: _Anonymous = False,
+    endpoint: Endpoint = None,
+    region: Region = None,
+    profile: Profile = None,
+    prefix: Prefix = None,
+    project: Project = None,
+    key_file: KeyFile = None,
+    known_hosts: KnownHosts = None,
+    library: Library = None,
+    anonymous: Anonymous = False,
 ) -> None:
     """Add, list, remove or show remotes: where versions are shared.
 
     `add` tries out whether the place can be written and whether it refuses a name that is taken, which is what
     keeps people who push at once apart. Credentials come from the usual places of each service and are never kept.
     """
-    given = {
-        "endpoint": endpoint,
-        "region": region,
-        "profile": profile,
-        "prefix": prefix,
-        "project": project,
-        "key-file": key_file,
-        "known-hosts": known_hosts,
-        "anonymous": "true" if anonymous else None,
-    }
-    options = {option: value for option, value in given.items() if value is not None}
+    options = given_options(
+        anonymous,
+        endpoint=endpoint,
+        region=region,
+        profile=profile,
+        prefix=prefix,
+        project=project,
+        key_file=key_file,
+        known_hosts=known_hosts,
+        library=library,
+    )
     _check(action, name, url)
     with call.repository() as repository:
         if action == "list":

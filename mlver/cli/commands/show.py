@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlver.cli.app import PROGRAM, Example
 from mlver.cli.call import Call
-from mlver.cli.documents import version_document
+from mlver.cli.documents import reference_document, version_document
 from mlver.cli.options import Revision
 from mlver.cli.output import Column, Output, Piece
 from mlver.cli.style import Styled
 from mlver.cli.text import count, number, size
-from mlver.cli.views import age_of, metrics_text
-from mlver.history.manifest import Manifest, TensorEntry, read_manifest
+from mlver.cli.views import age_of, metrics_text, references_text
+from mlver.history.manifest import FileEntry, Manifest, TensorEntry, read_manifest
 from mlver.history.records import VersionRecord
+from mlver.history.reference import ReferenceEntry
 
 EXAMPLES = (
     Example("mlver show best", "files, tensors, metrics and origin of a version"),
@@ -47,6 +48,7 @@ def _document(found: _Found) -> dict[str, Any]:
             }
             for file in manifest.files
         ],
+        "references": [reference_document(reference) for reference in manifest.references],
         "folders": list(manifest.folders),
         "tensors": [
             {
@@ -72,15 +74,15 @@ def _human(out: Output, found: _Found) -> None:
                 out.line()
                 out.heading(title)
                 out.fields((key, number(value)) for key, value in sorted(values.items()))
-        out.line()
-        out.heading(count(len(manifest.files), "file"))
-        out.table(
-            [Column("PATH", elastic=True), Column("SIZE", align="right"), Column("FORMAT"), Column("DIGEST")],
-            [[file.path, size(file.size_bytes), file.format or "", _short(file.digest)] for file in manifest.files],
-        )
+        if manifest.files or not manifest.references:
+            _file_table(out, manifest.files)
         for file in manifest.files:
             if file.unsafe_globals:
                 out.line(Styled(f"{file.path} names {', '.join(file.unsafe_globals)}", "warning"))
+        if manifest.references:
+            out.line()
+            out.heading(count(len(manifest.references), "reference"))
+            _reference_table(out, manifest.references)
         tensors = list(_tensors(manifest))
         if tensors:
             out.line()
@@ -101,6 +103,8 @@ def _fields(version: VersionRecord) -> Iterator[tuple[str, Piece]]:
     yield "id", version.id
     yield "added", f"{age_of(version)} by {version.created_by} ({version.created_at})"
     yield "size", f"{size(version.logical_bytes)}, of which {size(version.new_bytes)} were new"
+    if version.reference_count:
+        yield "references", references_text(version)
     if version.aliases:
         yield "aliases", Styled(", ".join(version.aliases), "alias")
     if version.tags:
@@ -115,6 +119,25 @@ def _fields(version: VersionRecord) -> Iterator[tuple[str, Piece]]:
         yield "weights", version.weights
     if version.removed:
         yield "removed", Styled("yes", "bad")
+
+
+def _file_table(out: Output, files: Sequence[FileEntry]) -> None:
+    out.line()
+    out.heading(count(len(files), "file"))
+    out.table(
+        [Column("PATH", elastic=True), Column("SIZE", align="right"), Column("FORMAT"), Column("DIGEST")],
+        [[file.path, size(file.size_bytes), file.format or "", _short(file.digest)] for file in files],
+    )
+
+
+def _reference_table(out: Output, references: Sequence[ReferenceEntry]) -> None:
+    rows: list[list[Piece]] = []
+    for reference in references:
+        marks = (("digest", _short(reference.digest or "")), ("version", reference.version), ("etag", reference.etag))
+        known = next((f"{name} {mark}" for name, mark in marks if mark), "")
+        rows.append([reference.path, size(reference.size_bytes), reference.uri, known])
+    columns = [Column("PATH", elastic=True), Column("SIZE", align="right"), Column("REFERS TO", elastic=True)]
+    out.table([*columns, Column("KNOWN BY", elastic=True)], rows)
 
 
 def _tensor_table(out: Output, manifest: Manifest, tensors: list[TensorEntry]) -> None:

@@ -38,6 +38,8 @@ def _document(result: StatusResult) -> dict[str, Any]:
         "removed": list(result.removed),
         "modified": list(result.modified),
         "unchanged_count": result.unchanged_count,
+        "absent_references": list(result.absent_references),
+        "unknown_references": list(result.unknown_references),
     }
 
 
@@ -52,6 +54,12 @@ def _human(out: Output, result: StatusResult) -> None:
     ):
         for path in paths:
             out.line("  ", Styled(f"{word:<9}", style), path)
+    if result.absent_references:
+        out.note(f"{count(len(result.absent_references), 'reference')} not here, but where they were.")
+    if result.unknown_references:
+        out.note(
+            f"{count(len(result.unknown_references), 'reference')} of the right size; nothing tells their content."
+        )
     if result.is_clean:
         out.line(f"Nothing differs: {count(result.unchanged_count, 'file')} as they were.")
     else:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from mlver.errors import UsageError
 
-OPTIONS = ("endpoint", "region", "profile", "prefix", "project", "anonymous", "key-file", "known-hosts")
+OPTIONS = ("endpoint", "region", "profile", "prefix", "project", "anonymous", "key-file", "known-hosts", "library")
 """What may be set for a remote. No secret is among them."""
 _PROTOCOLS = {"s3a": "s3", "gcs": "gs", "ssh": "sftp", "local": "file"}
 

@@ -101,6 +101,24 @@ class GcsService:
     def close(self) -> None:
         """See `Service.close`. gcsfs closes its session when it is collected."""
 
+    def call(self, path: str, *parts: str, **parameters: Any) -> dict[str, Any]:
+        """Ask for a document about the bucket; names are whole, without the prefix."""
+        return self._call("GET", f"b/{{}}/{path}", self._bucket, *parts, **parameters)
+
+    def fetch(self, name: str, start: int, end: int, generation: str) -> tuple[dict[str, str], bytes]:
+        """Get a range of one generation of an object of the bucket; return the answer's headers, and the bytes."""
+        headers, data = self._fs.call(
+            "GET",
+            "b/{}/o/{}",
+            self._bucket,
+            name,
+            alt="media",
+            generation=generation,
+            headers={"Range": f"bytes={start}-{end - 1}"},
+            timeout=allowed_seconds(end - start),
+        )
+        return {str(key).lower(): str(value) for key, value in headers.items()}, bytes(data)
+
     def _put(self, path: str, data: bytes, mode: str) -> None:
         self._fs.pipe_file(
             self._full(path), data, mode=mode, chunksize=_ONE_UPLOAD_BYTES, timeout=allowed_seconds(len(data))

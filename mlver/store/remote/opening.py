@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mlver.errors import MlverError, RemoteError
+from mlver.errors import MlverError, RemoteError, UsageError
 from mlver.store.local import LocalStorage
 from mlver.store.remote.address import Address
 from mlver.store.remote.failures import remote_error
 from mlver.store.remote.service import Service
 from mlver.store.remote.storage import RemoteStorage
+
+if TYPE_CHECKING:
+    from mlver.store.remote.gcs import GcsService
+    from mlver.store.remote.s3 import S3Service
 
 
 def open_storage(address: Address) -> RemoteStorage | LocalStorage:
@@ -33,23 +38,15 @@ def open_storage(address: Address) -> RemoteStorage | LocalStorage:
 
 
 def _service(address: Address) -> Service:
-    options = address.options
-    anonymous = options.get("anonymous", "").lower() in ("true", "yes", "1")
+    library = address.options.get("library")
+    if address.protocol == "s3" and library == "obstore":
+        return _obstore(address)
+    if library is not None:
+        raise UsageError(f"{address.url} cannot be used through {library!r}.", "s3:// can, through obstore.")
     if address.protocol == "s3":
-        from mlver.store.remote.s3 import S3Service
-
-        return S3Service(
-            address.host,
-            address.path,
-            options.get("endpoint"),
-            options.get("region"),
-            options.get("profile"),
-            anonymous,
-        )
+        return s3_service(address)
     if address.protocol == "gs":
-        from mlver.store.remote.gcs import GcsService
-
-        return GcsService(address.host, address.path, options.get("endpoint"), options.get("project"), anonymous)
+        return gcs_service(address)
     if address.protocol == "sftp":
         return _sftp(address)
     from mlver.store.remote.generic import FsspecService, is_installed
@@ -60,6 +57,50 @@ def _service(address: Address) -> Service:
             "Use s3://, gs://, sftp://, https:// or a folder, or install fsspec's package for it.",
         )
     return FsspecService(f"{address.protocol}://{address.host}{address.path}")
+
+
+def s3_service(address: Address) -> S3Service:
+    """Open a prefix in a bucket of S3."""
+    from mlver.store.remote.s3 import S3Service
+
+    options = address.options
+    return S3Service(
+        address.host,
+        address.path,
+        options.get("endpoint"),
+        options.get("region"),
+        options.get("profile"),
+        _is_anonymous(address),
+    )
+
+
+def gcs_service(address: Address) -> GcsService:
+    """Open a prefix in a bucket of Google Cloud Storage."""
+    from mlver.store.remote.gcs import GcsService
+
+    options = address.options
+    return GcsService(
+        address.host, address.path, options.get("endpoint"), options.get("project"), _is_anonymous(address)
+    )
+
+
+def _obstore(address: Address) -> Service:
+    from mlver.store.remote.rust import ObstoreService
+
+    options = address.options
+    if "profile" in options:
+        raise UsageError("obstore knows no profiles.", "Leave --profile out, or --library.")
+    return ObstoreService(
+        address.host,
+        address.path,
+        options.get("endpoint"),
+        options.get("region"),
+        _is_anonymous(address),
+    )
+
+
+def _is_anonymous(address: Address) -> bool:
+    return address.options.get("anonymous", "").lower() in ("true", "yes", "1")
 
 
 def _sftp(address: Address) -> Service:

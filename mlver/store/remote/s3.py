@@ -123,6 +123,22 @@ class S3Service:
     def close(self) -> None:
         """See `Service.close`. s3fs closes its session when it is collected."""
 
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Make any other request about the bucket; keys are whole, without the prefix."""
+        return self._call(method, **parameters)
+
+    def fetch(self, seconds: float, **parameters: Any) -> tuple[dict[str, Any], bytes]:
+        """Get (a range or version of) an object of the bucket; return what was said of it, and its bytes."""
+        from fsspec.asyn import sync
+
+        async def get() -> tuple[dict[str, Any], bytes]:
+            response = await self._fs._call_s3("get_object", Bucket=self._bucket, **parameters)
+            async with response["Body"] as body:
+                return response, await body.read()
+
+        found: tuple[dict[str, Any], bytes] = sync(self._fs.loop, get, timeout=seconds)
+        return found
+
     def _put(self, path: str, data: bytes, **conditions: str) -> None:
         self._call("put_object", len(data), Key=self._key(path), Body=data, **conditions)
 

@@ -5,21 +5,18 @@ Staged blobs are kept in memory until they are committed: a pack is 64 MiB, and 
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from mlver.errors import IntegrityError, NotFoundError, RemoteError
-from mlver.store.remote.failures import is_transient, remote_error
+from mlver.errors import IntegrityError, NotFoundError
+from mlver.store.remote.failures import remote_error
+from mlver.store.remote.patience import ATTEMPTS, patiently
 from mlver.store.remote.service import Entry, Service
 from mlver.store.storage import TEMPORARY_FOLDER, Buffer, check_name
 
 T = TypeVar("T")
 
-ATTEMPTS = 6
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 8.0
 _UNCHECKED_BYTES = 64 << 20
 """Ranges larger than this are compared with the blob's size before they are asked for."""
 
@@ -160,25 +157,23 @@ class RemoteStorage:
         return self._try("read", name, request, NotFoundError(f"There is no {name!r} at {self.shown}."))
 
     def _try(self, verb: str, name: str, request: Callable[[], T], absent: NotFoundError | None = None) -> T:
-        """Make a request until it is answered: pauses double, and differ so that many clients do not return at once.
+        """Make a request until it is answered; see `patiently`.
 
         Raises:
             NotFoundError: What is asked for is absent, and `absent` says so.
             RemoteError: It was refused, or failed to the end.
         """
-        pause_seconds = _FIRST_PAUSE_SECONDS
-        for attempt in range(1, self._attempts + 1):
+
+        def counted() -> T:
             self.requests += 1
-            try:
-                return request()
-            except Exception as error:  # every library has errors of its own
-                if absent is not None and _is_absence(error):
-                    raise absent from None
-                if attempt == self._attempts or not is_transient(error):
-                    raise remote_error(error, self.shown, verb, name) from error
-            self._pause(pause_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - nothing secret
-            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
-        raise RemoteError(f"Cannot {verb} {name} at {self.shown}: no request was allowed.")
+            return request()
+
+        try:
+            return patiently(counted, self._attempts, self._pause)
+        except Exception as error:  # every library has errors of its own
+            if absent is not None and _is_absence(error):
+                raise absent from None
+            raise remote_error(error, self.shown, verb, name) from error
 
 
 class RemoteStagedBlob:

@@ -11,9 +11,10 @@ from mlver.errors import IntegrityError, MlverError, NotFoundError, RemoteError,
 from mlver.history.event import SetTag, new_event
 from mlver.history.log import EventLog
 from mlver.store.remote.address import check_address
+from mlver.store.remote.patience import ATTEMPTS
 from mlver.store.remote.probe import probe
 from mlver.store.remote.service import Entry
-from mlver.store.remote.storage import ATTEMPTS, RemoteStorage
+from mlver.store.remote.storage import RemoteStorage
 
 
 class Shelf:
