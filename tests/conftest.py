@@ -1,12 +1,17 @@
-"""Real servers, one of each kind for all tests that ask for it. See `tests.support.servers`."""
+"""How tests run, and real servers, one of each kind for all tests that ask for it. See `tests.support.servers`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 
 from tests.support.servers import Server, start_gcs, start_https, start_s3, start_sftp
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("mlver", deadline=None)
+hypothesis.settings.load_profile("mlver")
 
 
 def _running(start: Callable[[], Server]) -> Iterator[Server]:

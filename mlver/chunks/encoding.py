@@ -1,7 +1,7 @@
 """A raw chunk → its frame, against a base if one was named and helps; read back before anyone relies on it.
 
 Chains of bases are bounded, so that reading any version costs a bounded number of steps: where a base is `MAX_CHAIN`
-steps deep already, the chunk is taken against the root of that chain instead, whose bytes were decoded on the way.
+steps deep already, the chunk is taken against the root of that chain instead.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _read_base(reader: ChunkReader, base: Base) -> BaseBytes | None:
     root = decoded[0].root if len(decoded) == 1 and not base.skip_bytes else None
     if root is None or root.depth >= MAX_CHAIN:
         return None
-    return BaseBytes(root.raw if root.depth == 0 else reader.decode(root.chunk).raw, root.chunk)
+    return BaseBytes(reader.decode(root.chunk).raw, root.chunk)
 
 
 def joined(raws: Sequence[Buffer]) -> Buffer:

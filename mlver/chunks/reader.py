@@ -33,7 +33,7 @@ _HINT = "mlver verify lists what it hurts."
 class Root(NamedTuple):
     """The chunk at the lower end of a chain whose elements are at the same places all along: id, bytes, own depth.
 
-    Whether the bytes are those of the id was checked only where the depth is 0.
+    Whether the bytes are those of the id was not checked.
     """
 
     chunk: ChunkId
@@ -144,7 +144,7 @@ class ChunkReader:
             raise IntegrityError(f"Chunk {chunk.hex()} is missing.", _HINT)
         with suppress(IntegrityError):
             found = _Walk(self, chunk, recent).read(location)
-            if found.depth == 0 or chunk_id(found.raw) == chunk:
+            if chunk_id(found.raw) == chunk:
                 return found
         return _Walk(self, chunk, None).read(location)
 
@@ -175,8 +175,7 @@ class _Walk:
     Args:
         reader: Where from.
         chunk: What is to be read.
-        recent: Chunks that were read already; None to read and hash all of the chain. Otherwise only its lower end
-            is hashed.
+        recent: Chunks that were read already; None to read and hash all of the chain. Otherwise nothing is hashed.
     """
 
     def __init__(self, reader: ChunkReader, chunk: ChunkId, recent: Mapping[ChunkId, Decoded] | None) -> None:
@@ -217,7 +216,7 @@ class _Walk:
             joined = b"".join(base.raw for base in bases)
             raw = codec.decode(header.encoding, payload, header.raw_size, joined)
             found = Decoded(raw, max(base.depth for base in bases) + 1, None)
-        if (self._recent is None or not bases) and chunk_id(found.raw) != header.chunk:
+        if self._recent is None and chunk_id(found.raw) != header.chunk:
             raise IntegrityError(f"Chunk {header.chunk.hex()} is damaged: its bytes have another digest.", _HINT)
         return found
 

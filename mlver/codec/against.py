@@ -25,6 +25,9 @@ _WHOLE_BYTES = 1 << 17
 """Up to this size a chunk is done in every way."""
 _MUCH = 1 / 8
 """Of what leaves more than this it is worth to ask whether the change is of low rank."""
+_LEFT_BY_FACTORS: dict[Effort, float] = {"balanced": 1 / 16, "max": 1 / 2}
+"""The part of a change's power that factors may leave, since they take ten times as long as all else. What was merged
+leaves nothing; the steps of a short while of training are of low rank too, but for a half or less."""
 _NEAR = 0.1
 """Sizes that differ by less than this part may be the other way round in the whole chunk."""
 _CLEAR = 1 / 2
@@ -83,7 +86,7 @@ def decodes_to(encoded: Encoded, raw: Buffer, base: Buffer) -> bool:
     if encoded.encoding == LEVELS:
         return levels.decodes_to(encoded.parts, raw, base)
     again = decode(encoded.encoding, encoded.payload(), len(raw), base)
-    return np.array_equal(*(np.frombuffer(each, np.uint8) for each in (again, raw)))
+    return np.array_equal(np.frombuffer(again, np.uint8), np.frombuffer(raw, np.uint8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ def _trials(plain: View, dtype: str, effort: Effort, columns: int, column: int) 
     trials += [_levels_trial(view) for view in views]
     least = min(trials[1:], key=lambda trial: trial.size_bytes)
     if least.size_bytes > sample.values.nbytes * _MUCH:
-        found = factors.find(plain.values, plain.base, dtype, columns, column)
+        found = factors.find(plain.values, plain.base, dtype, columns, column, _LEFT_BY_FACTORS[effort])
         if found is not None:
             told = Expectation(factors=found)
             view = replace(plain, expectation=told, expected=residuals.expected(plain.base, told))

@@ -43,7 +43,7 @@ _EXPONENTS = range(-1000, 101)
 _MIN_SIDE = 64
 """Fewer rows or columns are hardly worth factors."""
 _SAMPLED = 48
-"""Rows and columns of the sample that tells the rank."""
+"""Rows and columns of the sample that tells the rank; as many others show whether it is right."""
 _TOLD = 40
 """The highest rank that it can tell."""
 _NOISE = 3.0
@@ -59,7 +59,7 @@ _HEAD = struct.Struct("<BIIBhI")
 Matrix = npt.NDArray[np.floating[Any]]
 
 
-def find(values: Elements, base: Elements, dtype: str, columns: int, column: int) -> Factors | None:
+def find(values: Elements, base: Elements, dtype: str, columns: int, column: int, left: float) -> Factors | None:
     """Return factors of what was added to a chunk's elements, if that is of low rank.
 
     Args:
@@ -68,18 +68,20 @@ def find(values: Elements, base: Elements, dtype: str, columns: int, column: int
         dtype: Their type.
         columns: Elements in a row of the tensor.
         column: The column of the first element.
+        left: The part of the change's power that they may leave: a quarter of it is a bit an element.
     """
     start = -column % max(columns, 1)
     rows = (values.size - start) // max(columns, 1)
     if dtype not in _KINDS or min(rows, columns) < _MIN_SIDE:
         return None
     whole = slice(start, start + rows * columns)
-    old, new = (_numbers(each, dtype) for each in (base, values))
-    few = slice(None, None, rows // _SAMPLED), slice(None, None, columns // _SAMPLED)
-    was, is_now = (each[whole].reshape(rows, columns) for each in (old, new))
-    some = _Change.between(was[few], is_now[few], dtype)
-    if some is None or not 0 < some.rank(np.linalg.svd(some.change, compute_uv=False)) <= _TOLD:
+    few = np.ix_(_spread(rows), _spread(columns))
+    was, is_now = (_numbers(each[whole].reshape(rows, columns)[few], dtype) for each in (base, values))
+    some = _Change.between(was, is_now, dtype)
+    if some is None or not some.foretells(left):
         return None
+    old, new = (_numbers(each, dtype) for each in (base, values))
+    was, is_now = (each[whole].reshape(rows, columns) for each in (old, new))
     change = _Change.between(was, is_now, dtype)
     factorised = change.factorised() if change is not None else None
     if change is None or factorised is None:
@@ -89,6 +91,11 @@ def find(values: Elements, base: Elements, dtype: str, columns: int, column: int
     before = _of_part(new[:start].astype(np.float64) - old[:start], of_columns[:, columns - start :])
     after = _of_part(new[whole.stop :].astype(np.float64) - old[whole.stop :], of_columns[:, :rest])
     return _in_integers(dtype, column, np.hstack([before, of_rows, after]), of_columns, change.noise)
+
+
+def _spread(side: int) -> npt.NDArray[np.intp]:
+    """Return which rows or columns of so many make the sample."""
+    return np.linspace(0, side - 1, min(side, 2 * _SAMPLED)).astype(np.intp)
 
 
 def _of_part(change: Matrix, of_columns: Matrix) -> Matrix:
@@ -145,6 +152,23 @@ class _Change:
         left = np.square(self.change).sum() - np.cumsum(np.concatenate([[0.0], np.square(sizes)]))
         is_noise = left <= np.square(_NOISE * self.noise) * self.change.size
         return int(np.argmax(is_noise)) if is_noise.any() else len(sizes) + 1
+
+    def foretells(self, most_left: float) -> bool:
+        """Tell whether half of a sample's rows and columns say what is where the others meet.
+
+        The change between two checkpoints does not, though rounding may hide that it is of full rank: factorising it
+        would take many times as long as all else, and find nothing.
+        """
+        known, beside = _Change(self.change[::2, ::2], self.noise), self.change[::2, 1::2]
+        below, held_back = self.change[1::2, ::2], self.change[1::2, 1::2]
+        if most_left * np.square(held_back).mean() < np.square(self.noise):
+            return False  # rounding alone leaves more
+        rank = known.rank(np.linalg.svd(known.change, compute_uv=False))
+        if not 0 < rank <= min(_TOLD, min(known.change.shape) - _MORE):
+            return False
+        left, sizes, right = np.linalg.svd(known.change, full_matrices=False)
+        foretold = below @ (right[:rank].T / sizes[:rank]) @ (left[:, :rank].T @ beside)
+        return bool(np.square(held_back - foretold).mean() < most_left * np.square(held_back).mean())
 
     def factorised(self) -> tuple[Matrix, Matrix] | None:
         """Return what makes the change of rows and columns, shape (rank, rows) and (rank, columns).

@@ -8,7 +8,6 @@ meanwhile is read once more, and refused if it changed again. Bytes already stor
 from __future__ import annotations
 
 import os
-import queue
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
@@ -95,7 +94,7 @@ class _Pipeline:
         self._writer = writer
         self._bases = bases
         self._progress = progress
-        self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        self._buffers: list[bytearray] = []
         self._open: set[int] = set()
 
     def run(self, sources: Sequence[Source], whole: bool = True) -> None:
@@ -176,11 +175,12 @@ class _Pipeline:
 
     def _tensor_chunks(self, reading: Reading, descriptor: int, spans: list[ChunkSpan]) -> _Task:
         """Return a task for chunks that lie back to back."""
-        buffer = self._buffer()
         start, end = spans[0].offset, spans[-1].offset + spans[-1].size_bytes
+        used: list[bytearray] = []
 
         def work() -> list[PreparedChunk]:
-            view = memoryview(buffer)
+            used.append(self._buffer())
+            view = memoryview(used[0])
             # A short read leaves old bytes in the buffer; the stamp at the end tells, and the file is read again.
             try:
                 os.preadv(descriptor, [view[: end - start]], start)
@@ -192,7 +192,7 @@ class _Pipeline:
             )
 
         def done(chunks: list[PreparedChunk]) -> None:
-            self._buffers.put(buffer)
+            self._buffers += used
             for chunk, span in zip(chunks, spans, strict=True):
                 if chunk.base_was_tried:
                     reading.learn(span, chunk.base_helped)
@@ -241,10 +241,10 @@ class _Pipeline:
         return work, done
 
     def _buffer(self) -> bytearray:
-        """Return a buffer that no chunk under way aliases; there are never more than chunks under way."""
+        """Return a buffer that no chunk under way aliases: the one used last, which the processor still has at hand."""
         try:
-            return self._buffers.get_nowait()
-        except queue.Empty:
+            return self._buffers.pop()
+        except IndexError:
             return bytearray(_GROUP_BYTES)
 
 

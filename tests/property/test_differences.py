@@ -51,7 +51,6 @@ JSON = st.recursive(
 
 
 @given(PAIRS, st.integers(1, 200))
-@settings(deadline=None)
 def test_figures_of_any_floats(pairs: list[tuple[float, float]], repeats: int) -> None:
     old, new = (np.tile(np.array(side, "f4"), repeats) for side in (zip(*pairs, strict=True) if pairs else ((), ())))
     figures = measure(old.tobytes(), new.tobytes(), "F32", "F32")
@@ -71,7 +70,6 @@ def test_figures_of_any_floats(pairs: list[tuple[float, float]], repeats: int) -
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=60), st.integers(0, 60))
-@settings(deadline=None)
 def test_figures_of_parts_add_up(pairs: list[tuple[float, float]], cut: int) -> None:
     def figures(part: list[tuple[float, float]]) -> Figures:
         old, new = (np.array([pair[side] for pair in part], "f8").tobytes() for side in (0, 1))
@@ -93,12 +91,11 @@ def failed_at(text: str) -> int:
 
 
 @given(st.text(max_size=60))
-@settings(deadline=None)
 def test_any_text_as_an_expression(text: str) -> None:
     assert 0 <= failed_at(text) <= len(text)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(WORDS, max_size=14))
 def test_any_words_as_an_expression(words: list[str]) -> None:
     text = " ".join(words)
@@ -106,7 +103,6 @@ def test_any_words_as_an_expression(words: list[str]) -> None:
 
 
 @given(JSON, JSON)
-@settings(deadline=None)
 def test_values_that_differ_are_found(before: Any, after: Any) -> None:
     found = compare_values(before, after)
     assert compare_values(before, before) == []
@@ -115,7 +111,6 @@ def test_values_that_differ_are_found(before: Any, after: Any) -> None:
 
 
 @given(st.binary(max_size=80), st.binary(max_size=80), st.sampled_from(["a.json", "a.yaml", "a.toml", "a.txt"]))
-@settings(deadline=None)
 def test_any_bytes_as_texts(before: bytes, after: bytes, path: str) -> None:
     compare_texts(path, before, after)
     compare_texts(path, b"a: 1\n", after)

@@ -105,7 +105,7 @@ def test_the_files_that_are_damaged_are_valid() -> None:
     assert [layout.format for raw in valid_files() if (layout := parsed(raw))] == FORMATS
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(damaged_files())
 def test_damaged_files(raw: bytes) -> None:
     parsed(raw)
@@ -123,7 +123,7 @@ HEADS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(HEADS),
     st.binary(max_size=300),
@@ -147,7 +147,7 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(NAMES | st.just("__metadata__"), ENTRIES | JSON, max_size=4), st.binary(max_size=40))
 def test_random_safetensors_headers(header: dict[str, object], data: bytes) -> None:
     parsed(safetensors_file(header, data))
@@ -166,7 +166,7 @@ INITIALIZERS = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(INITIALIZERS, max_size=3), st.lists(PROTOBUF, max_size=4))
 def test_random_onnx_models(initializers: list[bytes], nodes: list[bytes]) -> None:
     parsed(onnx_model(initializers, nodes))
@@ -182,7 +182,7 @@ PACKED = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(NAMES, PACKED, max_size=4))
 def test_random_msgpack(value: dict[str, object]) -> None:
     parsed(packed(value))
@@ -195,7 +195,7 @@ GGUF_TENSORS = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.dictionaries(NAMES, GGUF_TENSORS, max_size=4),
     st.lists(st.tuples(NAMES | st.just("general.alignment"), st.integers(0, 13), st.binary(max_size=20)), max_size=3),
@@ -215,7 +215,6 @@ PLACED = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(PLACED, min_size=1, max_size=8), st.integers(0, 30))
 def test_any_tensors_placed_in_a_file(tensors: list[ExternalTensor], size_bytes: int) -> None:
     layout, problem = diagnose(BytesSource(bytes(size_bytes)), Beside(tuple(tensors)))
@@ -255,14 +254,13 @@ OPCODES = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.lists(OPCODES, max_size=40))
 @example([b"}", b"q\x00", b"h\x00", b"b"])
 def test_random_pickles(opcodes: list[bytes]) -> None:
     parsed(TorchFile(pickle_bytes=b"".join(opcodes) + b".", storages=[Storage("0", bytes(16))]).to_bytes())
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.lists(st.integers(0, 3), max_size=3), st.lists(st.integers(0, 5), max_size=3)),
@@ -281,7 +279,6 @@ def test_any_views_of_one_storage(described: list[tuple[int, list[int], list[int
     assert named == {str(index): tensor.shape for index, tensor in enumerate(tensors)}
 
 
-@settings(deadline=None)
 @given(st.dictionaries(NAMES, st.lists(st.integers(0, 4), max_size=3), max_size=8))
 def test_every_tensor_of_a_safetensors_file_is_found(shapes: dict[str, list[int]]) -> None:
     header, at = {}, 0
@@ -296,7 +293,6 @@ def test_every_tensor_of_a_safetensors_file_is_found(shapes: dict[str, list[int]
     assert all(len(name) <= MAX_NAME_CHARACTERS for name in shapes)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 3 * MIB)), max_size=6), st.integers(0, 100))
 def test_a_plan_and_its_cuts_are_the_whole_file(parts: list[tuple[int, int]], rest: int) -> None:
     tensors: list[Tensor] = []
@@ -322,7 +318,7 @@ def some_bytes() -> bytes:
     return noise[: 2 * MIB] + bytes(3 * MIB + 17) + noise[2 * MIB :]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 9 * MIB), st.lists(st.integers(MAX_CHUNK_BYTES + 1, 9 * MIB), min_size=1, max_size=4))
 @example(8 * MIB, [MAX_CHUNK_BYTES + 1])
 def test_cuts_do_not_depend_on_the_windows(size_bytes: int, windows: list[int]) -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlver.differences.rows.change import Match, TableChange, Wanted
@@ -35,7 +35,6 @@ def compare(before: bytes, after: bytes, suffix: str, **wanted: Any) -> TableCha
 
 
 @given(TABLES, TABLES, st.randoms(), st.sampled_from([(".csv", as_csv), (".jsonl", as_jsonl)]))
-@settings(deadline=None)
 def test_rows_by_key(before: Rows, after: Rows, random: Any, kind: tuple[str, Callable[[Rows], bytes]]) -> None:
     suffix, make = kind
     after = [*after, *((key, value) for key, value in before if key not in dict(after) and random.random() < 0.7)]
@@ -55,7 +54,6 @@ def test_rows_by_key(before: Rows, after: Rows, random: Any, kind: tuple[str, Ca
 
 
 @given(TABLES)
-@settings(deadline=None)
 def test_a_table_is_equal_to_itself(rows: Rows) -> None:
     for suffix, make in ((".csv", as_csv), (".jsonl", as_jsonl)):
         found = compare(make(rows), make(rows), suffix)
@@ -63,7 +61,6 @@ def test_a_table_is_equal_to_itself(rows: Rows) -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from(["a.csv", "a.tsv", "a.jsonl"]))
-@settings(deadline=None)
 def test_any_bytes_are_a_table_or_none(raw: bytes, path: str) -> None:
     try:
         rows = list(read_table(path, io.BytesIO(raw)))

@@ -379,7 +379,5 @@ class RepositoryMachine(RuleBasedStateMachine):
 def test_repository_does_what_the_model_says() -> None:
     run_state_machine_as_test(
         RepositoryMachine,
-        settings=settings(
-            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=40, stateful_step_count=40, suppress_health_check=list(HealthCheck)),
     )

@@ -474,7 +474,7 @@ def test_a_merged_adapter_costs_about_what_it_carries(dtype: str, bar: float, ef
 def test_a_change_of_full_rank_has_no_factors() -> None:
     old, step = normal(400 * 512), normal(400 * 512, 1e-4, 3)
     raw = (old + step).astype("<f4").tobytes()
-    assert factors.find(elements(raw), elements(old.tobytes()), "F32", 512, 0) is None
+    assert factors.find(elements(raw), elements(old.tobytes()), "F32", 512, 0, 1 / 2) is None
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])
