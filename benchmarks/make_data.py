@@ -8,6 +8,7 @@ memory is not counted into the peaks of what is measured.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -86,10 +87,17 @@ def make_versions(path: Path, count: int) -> None:
         shutil.copytree(folder, path)
 
 
+def make_noise(path: Path, size_bytes: int) -> None:
+    """Make a file that nothing makes smaller."""
+    with open(path, "wb") as file:
+        for start in range(0, size_bytes, 1 << 24):
+            file.write(os.urandom(min(1 << 24, size_bytes - start)))
+
+
 def main() -> None:
     """Make what the arguments say."""
     kind, path, amount = sys.argv[1:]
-    makers = {"weights": make_weights, "files": make_files, "versions": make_versions}
+    makers = {"weights": make_weights, "files": make_files, "noise": make_noise, "versions": make_versions}
     makers[kind](Path(path), int(amount))
 
 

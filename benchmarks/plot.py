@@ -27,7 +27,7 @@ LINES: dict[str, dict[str, object]] = {
     "DVC": {"color": "#b8b8b8", "ls": "-", "marker": "x"},
     "restic, max": {"color": "#9a9a9a", "ls": "-", "marker": "v"},
     "borg, zstd,3": {"color": "#6b6b6b", "ls": "-", "marker": "^"},
-    "zstd -19 --patch-from chain": {"color": "#c98a1b", "ls": "-", "marker": "s"},
+    "zstd -3 --patch-from chain": {"color": "#c98a1b", "ls": "-", "marker": "s"},
     "zipnn chain": {"color": "#a8425b", "ls": "-", "marker": "D"},
     REFERENCE.name: {"color": "#000000", "ls": "--", "marker": ""},
     "mlver fast": {"color": "#8fc1e3", "ls": "-", "marker": "o"},

@@ -44,7 +44,7 @@ _mlver() {
             compare:--sort | compare:-C) previous=$word ;;
             ls:-C) previous=$word ;;
             cat:-C) previous=$word ;;
-            pull:-o | pull:--output | pull:--path | pull:-C) previous=$word ;;
+            pull:-o | pull:--output | pull:--path | pull:--tensor | pull:-C) previous=$word ;;
             remote:--endpoint | remote:--region | remote:--profile | remote:--prefix | remote:--project | remote:--key-file | remote:--known-hosts | remote:--library | remote:-C) previous=$word ;;
             push:--remote | push:-C) previous=$word ;;
             fetch:-C) previous=$word ;;
@@ -58,7 +58,7 @@ _mlver() {
             reflog:-n | reflog:--limit | reflog:-C) previous=$word ;;
             undo:--artifact | undo:-C) previous=$word ;;
             verify:-C) previous=$word ;;
-            gc:--level | gc:-C) previous=$word ;;
+            gc:--grace | gc:--level | gc:-C) previous=$word ;;
             du:-C) previous=$word ;;
             *:-*) ;;
             :*) command=$word ;;
@@ -112,7 +112,7 @@ _mlver() {
             case $previous in
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-f --force -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "-f --force --all --dry-run -C -q --quiet --json -h --help"; return; fi
             if ((place >= 0)); then _mlver_offer revisions; fi
             ;;
         restore)
@@ -179,9 +179,10 @@ _mlver() {
             case $previous in
                 -o | --output) _mlver_offer folders; _mlver_trim; return ;;
                 --path) _mlver_offer nothing; _mlver_trim; return ;;
+                --tensor) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-o --output --path -f --force --dry-run --references --no-references -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "-o --output --path --tensor -f --force --dry-run --references --no-references -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
             ;;
         remote)
@@ -308,10 +309,11 @@ _mlver() {
             ;;
         gc)
             case $previous in
+                --grace) _mlver_offer nothing; _mlver_trim; return ;;
                 --level) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "--repack --level -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "--dry-run --grace --repack --level -C -q --quiet --json -h --help"; return; fi
             ;;
         du)
             case $previous in

@@ -16,7 +16,7 @@ from mlver import codec
 from mlver.digests import Buffer, chunk_id
 from mlver.errors import IntegrityError, NotFoundError
 from mlver.ids import ChunkId, PackId
-from mlver.store.aside import put_all_back
+from mlver.store.aside import AsideStorage, put_all_back
 from mlver.store.chunk_index import ChunkIndex, Location
 from mlver.store.pack import PACKS_FOLDER, FrameHeader, read_frame, split_bases
 from mlver.store.storage import Storage
@@ -27,6 +27,8 @@ _MAX_FRAMES = 4 * MAX_BASE_DEPTH
 """Frames that are decoded for one chunk at most: copies against different bases could make a maze of chains."""
 _RECENT_CHUNKS = 8
 """Chunks kept for those after them in the same request: two versions are read side by side when they are compared."""
+_LOOKS_ASIDE = 16
+"""Times that a reader looks for what it misses among what is set aside: where much is missing, it is not there."""
 _HINT = "mlver verify lists what it hurts."
 
 
@@ -68,7 +70,7 @@ class ChunkReader:
         self._storage = storage
         self._index = index
         self._missing: set[PackId] = set()
-        self._looked_aside = False
+        self._looks_left = _LOOKS_ASIDE
         self._looking_aside = threading.Lock()
 
     def read(self, chunk: ChunkId, size_bytes: int) -> Buffer:
@@ -154,9 +156,10 @@ class ChunkReader:
     def _put_back(self, chunk: ChunkId) -> list[Location]:
         """Return where a chunk is that was nowhere, once what a collector has set aside is back in its place."""
         with self._looking_aside:
-            if not self._looked_aside and put_all_back(self._storage, PACKS_FOLDER):
-                self._index.refresh(self._storage)
-            self._looked_aside = True
+            if self._looks_left and isinstance(self._storage, AsideStorage):
+                self._looks_left -= 1
+                put_all_back(self._storage, PACKS_FOLDER)
+                self._index.refresh(self._storage)  # in any case: the collector may have put it back itself
         return self._index.find_all(chunk)
 
     def _ask_packs(self, pack: PackId) -> None:

@@ -181,11 +181,14 @@ def _fold_value(db: sqlite3.Connection, key: int, event: Event, action: SetValue
 
 
 def _fold_removed(db: sqlite3.Connection, key: int, _event: Event, action: SetRemoved) -> None:
+    was = db.execute("SELECT removed FROM versions WHERE artifact = ? AND number = ?", (key, action.version)).fetchone()
     _set_column(db, key, action.version, "removed", int(action.removed))
+    gained = bool(was[0]) - action.removed
+    # Counted on, not anew, and the newest sought from the end: a log may remove thousands.
     db.execute(
-        "UPDATE artifacts SET (latest, version_count) = (SELECT max(number), count(*) FROM versions "
-        "WHERE artifact = ?1 AND NOT removed) WHERE key = ?1",
-        (key,),
+        "UPDATE artifacts SET version_count = version_count + ?2, latest = (SELECT number FROM versions "
+        "WHERE artifact = ?1 AND NOT removed ORDER BY number DESC LIMIT 1) WHERE key = ?1",
+        (key, gained),
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from mlver.digests import manifest_id
 from mlver.errors import IntegrityError, NotFoundError
 from mlver.ids import ManifestId, manifest_hex
-from mlver.store.aside import aside_name
+from mlver.store.aside import AsideStorage, find_aside
 from mlver.store.storage import Storage
 
 MANIFESTS_FOLDER = "manifests"
@@ -23,8 +24,8 @@ def manifest_name(identity: str) -> str:
 
 
 def manifest_id_of(name: str) -> ManifestId | None:
-    """Return the id in a blob's name, given without its folder; None if it is no manifest's name."""
-    digits = name.removesuffix(_SUFFIX)
+    """Return the id in a blob's name, given with or without its folder; None if it is no manifest's name."""
+    digits = name.removeprefix(MANIFESTS_FOLDER + "/").removesuffix(_SUFFIX)
     return ManifestId(f"blake3:{digits}") if name.endswith(_SUFFIX) and _ID.fullmatch(digits) else None
 
 
@@ -39,7 +40,13 @@ def read_compressed(storage: Storage, identity: ManifestId) -> bytes:
     try:
         return storage.read(name)
     except NotFoundError:
-        return storage.read(aside_name(name))
+        if not isinstance(storage, AsideStorage):
+            raise
+    for aside, proper in find_aside(storage, MANIFESTS_FOLDER):
+        if proper == name:
+            with suppress(NotFoundError):
+                return storage.read(aside)
+    return storage.read(name)  # it may have been put back meanwhile
 
 
 def read_encoded(storage: Storage, identity: ManifestId) -> bytes:

@@ -10,9 +10,42 @@ from mlver.errors import MlverError, NotFoundError
 from mlver.history.event import Action, MoveAlias, SetRemoved
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.history.revision import resolve_artifact
+from mlver.ids import ManifestId
 from mlver.names import LATEST, parse_version
 from mlver.ops.commit import commit
 from mlver.ops.opening import OpenRepository
+from mlver.ops.reliance import confirm_revival, revive
+from mlver.ops.usage import Usage, usage
+
+
+@dataclass(frozen=True, slots=True)
+class WholeArtifact:
+    """What the removal of all versions of an artifact is about.
+
+    Attributes:
+        artifact: Its name.
+        revisions: Its versions that are not removed, as `NAME:vN`, newest first.
+        usage: Their bytes: of all files, what they take here, and the part of it that nothing else uses.
+    """
+
+    artifact: str
+    revisions: tuple[str, ...]
+    usage: Usage
+
+
+def whole_artifact(repository: OpenRepository, name: str) -> WholeArtifact:
+    """Return all versions of an artifact, and what they take: to be shown before they are removed.
+
+    Raises:
+        NotFoundError: There is no such artifact, or it has no version.
+        IntegrityError: A manifest is missing or damaged.
+    """
+    artifact = repository.artifact(name)
+    (found,) = usage(repository, artifact.name).artifacts
+    revisions = tuple(version.name for version, _ in found.versions)
+    if not revisions:
+        raise NotFoundError(f"{artifact.name!r} has no versions.", "Removed ones are in: mlver log --removed")
+    return WholeArtifact(artifact.name, revisions, found.usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +98,30 @@ def restore(repository: OpenRepository, revisions: Sequence[str]) -> list[Versio
         revisions: Each `NAME:vN`, or `vN` of the current artifact.
 
     Raises:
-        NotFoundError: There is no such version, or it is not removed.
+        NotFoundError: There is no such version, it is not removed, or its content is gone.
     """
     repository.index.refresh()
     chosen = dict.fromkeys(_removed_version(repository, revision) for revision in revisions)
-    for artifact, number in chosen:
+    identities = [revive_version(repository, artifact, number) for artifact, number in chosen]
+    for (artifact, number), identity in zip(chosen, identities, strict=True):
         commit(repository, artifact, partial(_restoration, repository, artifact, number))
+        confirm_revival(repository, artifact, number, identity)
     versions = [repository.index.version(artifact, number) for artifact, number in chosen]
     return [version for version in versions if version is not None]
+
+
+def revive_version(repository: OpenRepository, artifact: ArtifactRecord, number: int) -> ManifestId:
+    """Make sure that a version which is about to come back has its content, and return its manifest.
+
+    Raises:
+        NotFoundError: The content is gone, or there is no such version.
+    """
+    version = repository.index.version(artifact, number)
+    if version is None:
+        raise NotFoundError(f"Version 'v{number}' of {artifact.name!r} does not exist.")
+    if version.removed:
+        revive(repository, version.id, version.name)
+    return version.id
 
 
 def _removed_version(repository: OpenRepository, revision: str) -> tuple[ArtifactRecord, int]:

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from mlver import codec
 from mlver.chunks import MAX_CHAIN, Base, BaseBytes, ChunkReader, Level, Piece, encode_against, joined
-from mlver.errors import IntegrityError
+from mlver.errors import ConflictError, IntegrityError
 from mlver.formats import NO_ROWS, Rows, rows_at
-from mlver.history.manifest import Manifest, TensorEntry, read_manifest
+from mlver.history.manifest import Manifest, TensorEntry, manifest_name, read_manifest
 from mlver.history.records import VersionRecord
 from mlver.ids import ChunkId, ManifestId, PackId
 from mlver.ops.bases import base_number
@@ -26,8 +26,9 @@ from mlver.ops.opening import OpenRepository
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress, Silent
 from mlver.ops.twins import StoredTensors, Twin
+from mlver.store.aside import put_all_back, put_back
 from mlver.store.chunk_index import Location
-from mlver.store.pack import Frame, PackEntry, PackWriter, build_frame, pack_name, split_bases
+from mlver.store.pack import PACKS_FOLDER, Frame, PackEntry, PackWriter, build_frame, pack_name, split_bases
 from mlver.store.storage import StagedBlob
 
 _BATCH_BYTES = 4 << 20
@@ -82,9 +83,11 @@ def repack(repository: OpenRepository, level: Level, progress: Progress | None =
         progress: Told of the bytes written anew.
 
     Raises:
+        ConflictError: What was written was collected at once; nothing was lost.
         MlverError: The disk is full, or failed; nothing was lost.
     """
     repository.storage.sweep()
+    put_all_back(repository.storage, PACKS_FOLDER)
     repository.index.refresh()
     repository.refresh_packs()
     return _Repacking(repository, level, progress or Silent()).run()
@@ -156,6 +159,8 @@ class _Repacking:
             if version.id in seen:
                 continue
             seen.add(version.id)
+            if version.removed and not self._repository.storage.exists(manifest_name(version.id)):
+                continue  # `gc` has deleted it
             try:
                 manifest = read_manifest(self._repository.storage, version.id)
             except IntegrityError as error:
@@ -313,11 +318,27 @@ class _Repacking:
             for holder in (self._locations[chunk].pack, *self._copies.get(chunk, ())):
                 self._left[holder] -= 1
         self._written.clear()
+        self._check_in_place()
         superfluous = [old for old, left in self._left.items() if not left and old not in self._new_packs]
         for old in superfluous:
             del self._left[old]
             self._repository.storage.delete(pack_name(old))
             self._repository.chunk_index.forget_pack(old)
+
+    def _check_in_place(self) -> None:
+        """Make sure, after publishing, that no collector takes away what was written: then old packs may go.
+
+        Raises:
+            ConflictError: One did, with `--grace 0`.
+        """
+        storage = self._repository.storage
+        here = set(storage.list(PACKS_FOLDER))
+        missing = [name for name in map(pack_name, self._new_packs) if name.rpartition("/")[2] not in here]
+        if not all([put_back(storage, name) for name in missing]):  # noqa: C419 - all of them, whatever becomes of one
+            raise ConflictError(
+                "mlver gc --grace 0 deleted what was being repacked.",
+                "Nothing is lost; run this again when it is done.",
+            )
 
 
 def _tensor_chunks(

@@ -29,6 +29,8 @@ from mlver.names import LATEST
 from mlver.ops.artifacts import check_free
 from mlver.ops.commit import commit
 from mlver.ops.opening import OpenRepository
+from mlver.ops.reliance import confirm_revival
+from mlver.ops.removal import revive_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def undo(repository: OpenRepository, name: str | None = None, entry_id: str | No
         The entry that was taken back.
 
     Raises:
-        NotFoundError: There is no such artifact or event, or nothing to undo.
+        NotFoundError: There is no such artifact or event, nothing to undo, or the content that would come back is gone.
         ConflictError: What the event did was changed since.
         MlverError: The event is one that cannot be taken back.
     """
@@ -79,12 +81,16 @@ def undo(repository: OpenRepository, name: str | None = None, entry_id: str | No
     if entry.undone:
         raise MlverError(f"Event {entry.id} was undone already.")
     was_current = repository.current() == artifact.name
+    numbers = [action.version for action in entry.event.actions if isinstance(action, SetRemoved) and action.removed]
+    back = {number: revive_version(repository, artifact, number) for number in numbers}
     commit(
         repository,
         None if entry.is_naming else artifact,
         lambda: _inverses(repository, artifact, entry.event),
         undoes=entry.event.number,
     )
+    for number, identity in back.items():
+        confirm_revival(repository, artifact, number, identity)
     # No look at the cache from here on: were it to fail, the caller would try again, and undo another event.
     restored_name = next((a.artifact for a in entry.event.actions if isinstance(a, RenameArtifact)), None)
     if restored_name is not None and was_current:

@@ -15,12 +15,14 @@ from mlver.history.log import EventLog
 from mlver.history.manifest import FileEntry, Manifest, manifest_name, read_manifest
 from mlver.history.records import VersionRecord
 from mlver.ids import ChunkId, ManifestId
+from mlver.ops.collect.clock import COLLECTED_NAME
 from mlver.ops.opening import OpenRepository
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress, Silent
 from mlver.ops.references.checking import ReferenceCheck, ReferenceUses
 from mlver.ops.remotes.elsewhere import published
 from mlver.store.pack import PACKS_FOLDER, pack_id_of, pack_name, read_pack_index
+from mlver.store.storage import Storage
 
 _BATCH_CHUNKS = 16
 References = Literal["ask", "read", "skip"]
@@ -117,7 +119,7 @@ def verify(
     wanted: dict[ChunkId, int] = {}
     elsewhere = _Elsewhere(repository)
     uses = ReferenceUses()
-    for sharing, manifest in _manifests(repository, versions):
+    for sharing, manifest in _manifests(repository.storage, versions):
         if elsewhere.has(sharing[0].id, manifest):
             continue
         if isinstance(manifest, IntegrityError):
@@ -126,14 +128,21 @@ def verify(
             continue
         uses.add(manifest.references, [version.name for version in sharing])
         sizes = {chunk.id: chunk.size_bytes for file in manifest.files for chunk in file.chunks}
+        if all(version.removed for version in sharing) and _is_collected(repository, sizes):
+            continue
         wanted.update(elsewhere.leave_out(sharing[0].id, sizes))
     elsewhere.tell()
     reasons = _check_chunks(repository, wanted, progress or Silent())
-    hurts_by_chunk = _hurts(repository, versions, reasons.keys()) if reasons else {}
+    hurts_by_chunk = hurts_of(repository.storage, versions, reasons.keys()) if reasons else {}
     damaged += [Damage("chunk", chunk.hex(), reason, tuple(hurts_by_chunk[chunk])) for chunk, reason in reasons.items()]
     checks = () if references == "skip" else uses.check(repository, progress or Silent(), read=references == "read")
     checked = len(versions) - elsewhere.absent_versions
     return VerifyResult(checked, len(wanted), sum(wanted.values()), tuple(damaged), checks)
+
+
+def _is_collected(repository: OpenRepository, chunks: Collection[ChunkId]) -> bool:
+    """Tell whether a removed version is one that `gc` has deleted already, but for its manifest."""
+    return repository.storage.exists(COLLECTED_NAME) and len(repository.chunk_index.find_many(chunks)) < len(chunks)
 
 
 class _Elsewhere:
@@ -208,7 +217,7 @@ def _versions(repository: OpenRepository, revision: str | None) -> list[VersionR
 
 
 def _manifests(
-    repository: OpenRepository, versions: Iterable[VersionRecord]
+    storage: Storage, versions: Iterable[VersionRecord]
 ) -> Iterator[tuple[list[VersionRecord], Manifest | IntegrityError]]:
     """Yield each distinct manifest, or what is wrong with it, with the versions that share it. One at a time."""
     sharing: dict[ManifestId, list[VersionRecord]] = {}
@@ -216,7 +225,7 @@ def _manifests(
         sharing.setdefault(version.id, []).append(version)
     for identity, group in sharing.items():
         try:
-            manifest: Manifest | IntegrityError = read_manifest(repository.storage, identity)
+            manifest: Manifest | IntegrityError = read_manifest(storage, identity)
         except IntegrityError as error:
             manifest = error
         yield group, manifest
@@ -251,12 +260,18 @@ def _check_chunks(repository: OpenRepository, wanted: Mapping[ChunkId, int], pro
     return reasons
 
 
-def _hurts(
-    repository: OpenRepository, versions: Iterable[VersionRecord], chunks: Collection[ChunkId]
+def hurts_of(
+    storage: Storage, versions: Iterable[VersionRecord], chunks: Collection[ChunkId]
 ) -> dict[ChunkId, list[Hurt]]:
-    """Return which files and tensors of which versions use each of the damaged chunks."""
+    """Return which files and tensors of which versions use each of some damaged chunks.
+
+    Args:
+        storage: Where the versions' manifests are; those that cannot be read are left out.
+        versions: Which versions.
+        chunks: Which chunks.
+    """
     found: dict[ChunkId, list[Hurt]] = {chunk: [] for chunk in chunks}
-    for sharing, manifest in _manifests(repository, versions):
+    for sharing, manifest in _manifests(storage, versions):
         if isinstance(manifest, IntegrityError):
             continue
         for number, file in enumerate(manifest.files):

@@ -10,6 +10,7 @@ from mlver.chunks import ChunkReader
 from mlver.digests import Buffer
 from mlver.errors import IntegrityError, MlverError, NotFoundError
 from mlver.history.manifest import FileEntry, Manifest, TensorEntry, read_manifest
+from mlver.history.reference import ReferenceEntry
 from mlver.ids import ChunkId
 from mlver.ops.opening import OpenRepository
 
@@ -47,7 +48,7 @@ def iterate(reader: ChunkReader, entry: FileEntry) -> Iterator[Buffer]:
         yield reader.read(chunk.id, chunk.size_bytes)
 
 
-def read_range(reader: ChunkReader, entry: FileEntry, start: int, end: int) -> bytes:
+def read_range(reader: SingleChunks, entry: FileEntry, start: int, end: int) -> bytes:
     """Return the bytes from `start` to `end` of a file, reading only the chunks they are in.
 
     Raises:
@@ -115,13 +116,16 @@ class VersionFile(io.RawIOBase):
 
 
 def open_file(repository: OpenRepository, revision: str, path: str) -> io.BufferedReader:
-    """Open one file of a version for reading.
+    """Open one file of a version for reading; a reference is downloaded and checked first.
 
     Raises:
         NotFoundError: There is no such version or file.
-        IntegrityError: Its manifest is damaged; while reading: a chunk is.
+        IntegrityError: Its manifest is damaged, or a reference is not what it was; while reading: a chunk is damaged.
+        RemoteError: The server of a reference failed or refused.
     """
     manifest = read_manifest(repository.storage, repository.resolve(revision).version.id)
+    if (reference := manifest.reference(path)) is not None:
+        return _open_reference(repository, reference)
     entry = manifest.file(path)
     # A buffer of a chunk's size, so that each chunk is decoded once.
     return io.BufferedReader(VersionFile(repository.chunk_reader(), entry), 1 << 20)
@@ -132,10 +136,25 @@ def stream_file(repository: OpenRepository, revision: str, path: str) -> Iterato
 
     Raises:
         NotFoundError: There is no such version or file.
-        IntegrityError: It is damaged; nothing of the damaged chunk is yielded.
+        IntegrityError: It is damaged; nothing of the damaged chunk, or of a reference that changed, is yielded.
+        RemoteError: The server of a reference failed or refused.
     """
     manifest = read_manifest(repository.storage, repository.resolve(revision).version.id)
+    if (reference := manifest.reference(path)) is not None:
+        return _pieces(_open_reference(repository, reference))
     return iterate(repository.chunk_reader(), manifest.file(path))
+
+
+def _open_reference(repository: OpenRepository, reference: ReferenceEntry) -> io.BufferedReader:
+    from mlver.ops.references.downloading import open_reference
+
+    return open_reference(repository, reference)
+
+
+def _pieces(file: io.BufferedReader) -> Iterator[Buffer]:
+    with file:
+        while piece := file.read(1 << 20):
+            yield piece
 
 
 def read_tensor(repository: OpenRepository, revision: str, name: str) -> np.ndarray[Any, Any]:
@@ -156,14 +175,27 @@ def read_tensor(repository: OpenRepository, revision: str, name: str) -> np.ndar
     """
     manifest = read_manifest(repository.storage, repository.resolve(revision).version.id)
     tensor = find_tensor(manifest, name)
+    return _read_array(repository.chunk_reader(), manifest.files[tensor.file], tensor)
+
+
+def contiguous_tensor(reader: SingleChunks, entry: FileEntry, tensor: TensorEntry) -> bytes:
+    """Return a tensor's bytes row by row, however they lie in its file.
+
+    Raises:
+        IntegrityError: A chunk is missing or damaged.
+        MlverError: It cannot be an array.
+    """
+    return _read_array(reader, entry, tensor).tobytes()
+
+
+def _read_array(reader: SingleChunks, entry: FileEntry, tensor: TensorEntry) -> np.ndarray[Any, Any]:
     if tensor.dtype not in _NUMPY_DTYPES:
-        raise MlverError(f"Tensor {name!r} has elements of type {tensor.dtype}, which cannot be an array.")
-    entry = manifest.files[tensor.file]
-    raw = read_range(repository.chunk_reader(), entry, tensor.offset, tensor.offset + tensor.size_bytes)
+        raise MlverError(f"Tensor {tensor.name!r} has elements of type {tensor.dtype}, which cannot be an array.")
+    raw = read_range(reader, entry, tensor.offset, tensor.offset + tensor.size_bytes)
     try:
         return _array(tensor, raw)
     except ValueError as error:
-        raise IntegrityError(f"Tensor {name!r} is malformed: {error}.") from error
+        raise IntegrityError(f"Tensor {tensor.name!r} is malformed: {error}.") from error
 
 
 def _array(tensor: TensorEntry, raw: bytes) -> np.ndarray[Any, Any]:

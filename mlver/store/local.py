@@ -131,6 +131,44 @@ class LocalStorage:
             except _AbsentFolderError:
                 return 0
 
+    def rename(self, name: str, to: str, *, replace: bool = True) -> bool:
+        """See `mlver.store.aside.AsideStorage.rename`."""
+        check_name(to)
+        with self._failing("write", name):
+            try:
+                with self._parent(name) as (folder, last):
+                    target = to.rpartition("/")[2]
+                    if replace:
+                        os.rename(last, target, src_dir_fd=folder, dst_dir_fd=folder)
+                        return True
+                    publish_exclusively(last, folder, target, folder)
+                    with suppress(FileNotFoundError):  # renamed without a link, on file systems that have none
+                        os.unlink(last, dir_fd=folder)
+                    return True
+            except (NotFoundError, FileNotFoundError):
+                return False
+
+    def modified_ns(self, name: str) -> int | None:
+        """See `mlver.store.aside.AsideStorage.modified_ns`."""
+        status = self._status(name)
+        return None if status is None else status.st_mtime_ns
+
+    def now_ns(self) -> int:
+        """See `mlver.store.aside.AsideStorage.now_ns`.
+
+        A new file is asked for its time. Where there is no room for one, the folder of temporary files tells when
+        something was last written, which is not later than now.
+        """
+        with self._failing("write", TEMPORARY_FOLDER), self._folder(TEMPORARY_FOLDER, create=True) as folder:
+            try:
+                file = TemporaryFile(folder, self._shown(TEMPORARY_FOLDER))
+            except MlverError:
+                return os.fstat(folder).st_mtime_ns
+            try:
+                return os.stat(file.name, dir_fd=folder, follow_symlinks=False).st_mtime_ns
+            finally:
+                file.discard()
+
     def publish(self, file: TemporaryFile, temporary_folder: int, name: str) -> None:
         """Give a flushed temporary file its name, replacing a blob that should have the same content.
 

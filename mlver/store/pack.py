@@ -67,6 +67,7 @@ __all__ = [
     "pack_id_of",
     "pack_name",
     "read_frame",
+    "read_index_bytes",
     "read_pack_index",
     "split_bases",
 ]
@@ -211,13 +212,29 @@ class PackWriter:
 def read_pack_index(storage: Storage, name: str) -> list[PackEntry]:
     """Return the entries of a pack in the order of its frames, after checking all of its index.
 
-    The first request asks for the last 64 KiB, which is the whole index of most packs.
+    Raises:
+        NotFoundError: There is no such pack.
+        IntegrityError: The pack is named otherwise than its index says, truncated, or damaged.
+        MlverError: It cannot be read.
+    """
+    index, index_start, version = _read_index(storage, name)
+    return _parse_index(index, index_start, version, name)
+
+
+def read_index_bytes(storage: Storage, name: str) -> tuple[Buffer, int]:
+    """Return the index of a pack as it is, after checking its digest, and the format that it is in.
 
     Raises:
         NotFoundError: There is no such pack.
         IntegrityError: The pack is named otherwise than its index says, truncated, or damaged.
         MlverError: It cannot be read.
     """
+    index, _, version = _read_index(storage, name)
+    return index, version
+
+
+def _read_index(storage: Storage, name: str) -> tuple[memoryview, int, int]:
+    """Return a pack's index, its offset, and its format. One request reads the whole index of most packs."""
     size_bytes = storage.size(name)
     if size_bytes < _TRAILER_BYTES:
         raise _damaged(name, "it is too short to be one")
@@ -231,7 +248,7 @@ def read_pack_index(storage: Storage, name: str) -> list[PackEntry]:
         index = memoryview(storage.read(name, index_start, tail_start - index_start) + tail)[:index_bytes]
     if blake3_hex(index) != pack_id_of(name):
         raise _damaged(name, "its index does not have the digest that its name says")
-    return _parse_index(index, index_start, version, name)
+    return index, index_start, version
 
 
 def _parse_trailer(trailer: bytes, size_bytes: int, name: str) -> tuple[int, int, int]:

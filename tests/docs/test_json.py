@@ -152,8 +152,10 @@ def _tell_story(home: Path, run: Any) -> None:
     _compare(home, run)
     _refer(home, run)
     _change(home, run)
+    run("mlver gc", "gc", "--dry-run")
+    run("mlver gc", "gc")
     _share(home, run)
-    run("mlver gc", "gc", "--repack")
+    run("mlver gc --repack", "gc", "--repack")
     _damage(home, run)
 
 
@@ -247,6 +249,7 @@ def _change(home: Path, run: Any) -> None:
     run("mlver rename", "rename", "m", "n")
     run("mlver reflog", "reflog", "m")
     run("mlver ls", "ls")
+    run("mlver rm", "rm", "other", "--all", "--dry-run")
     run("mlver rm", "rm", "other:v0")
     run("mlver ls", "ls")
 

@@ -17,7 +17,7 @@ from mlver.store.storage import Buffer, StagedBlob, Storage
 T = TypeVar("T")
 
 OPERATIONS = frozenset(
-    {  # fmt: skip
+    {
         "read",
         "size",
         "exists",

@@ -17,6 +17,7 @@ from tests.support.faulty import FaultyStorage
 
 T = TypeVar("T")
 DAY = 86_400
+_PATIENCE_SECONDS = 600
 
 
 class Killed(BaseException):
@@ -67,7 +68,7 @@ class PausingStorage(FaultyStorage):
             waits = self._left == -1
         if waits:
             self.paused.set()
-            assert self.go_on.wait(60)
+            assert self.go_on.wait(_PATIENCE_SECONDS)
         return super().call(operation, name, inner)
 
 
@@ -106,7 +107,7 @@ class Actor(threading.Thread):
         opened = open_with(self._path, wrap)
         try:
             self.result = self._command(opened)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whoever joins the thread looks at it
             self.error = error
         finally:
             opened.close()
@@ -118,13 +119,13 @@ class Actor(threading.Thread):
         self.start()
         while not self._storages:
             self._done.wait(0.001)
-        assert self._storages[0].paused.wait(60)
+        assert self._storages[0].paused.wait(_PATIENCE_SECONDS)
         return self._done.is_set()
 
     def finish(self) -> None:
         """Let it go on to its end."""
         self._storages[0].go_on.set()
-        self.join(60)
+        self.join(_PATIENCE_SECONDS)
         assert not self.is_alive()
 
 

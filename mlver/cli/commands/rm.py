@@ -4,45 +4,84 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import click
 import typer
 
 from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.output import Output
 from mlver.cli.style import Styled
-from mlver.ops.removal import RemoveResult, remove
+from mlver.cli.text import count, size
+from mlver.ops.removal import RemoveResult, WholeArtifact, remove, whole_artifact
 
 EXAMPLES = (
     Example("mlver rm v3", "remove a version; mlver undo takes it back"),
     Example("mlver rm v4 --force", "also one that bears an alias"),
+    Example("mlver rm resnet50_attn --all", "all versions of an artifact"),
+    Example("mlver rm resnet50_attn --all --dry-run", "see before what they take"),
 )
 
 _Revisions = Annotated[list[str], typer.Argument(metavar="REF...", help="Versions.", show_default=False)]
 _Force = Annotated[bool, typer.Option("--force", "-f", help="Drop the aliases that protect them, too.")]
+_All = Annotated[bool, typer.Option("--all", help="All versions of the artifact that REF names.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="With --all: only say what would be removed.")]
 
 
-def command(call: Call, revisions: _Revisions, force: _Force = False) -> None:
+def command(
+    call: Call, revisions: _Revisions, force: _Force = False, every: _All = False, dry_run: _DryRun = False
+) -> None:
     """Remove versions; their numbers are never used again.
 
-    They leave the log, but nothing is deleted: mlver restore and mlver undo bring them back. A version that bears an
-    alias is protected.
+    They leave the log, but nothing is deleted: mlver restore and mlver undo bring them back until mlver gc deletes
+    their content. A version that bears an alias is protected.
     """
+    if every and len(revisions) > 1:
+        raise click.UsageError("--all is for one artifact at a time.", ctx=call)
+    if dry_run and not every:
+        raise click.UsageError("--dry-run is for --all.", ctx=call)
+    whole: WholeArtifact | None = None
     with call.repository() as repository:
-        result = remove(repository, revisions, force)
-    call.out.result(result, document=_document, brief=lambda done: list(done.removed), human=_human)
+        if every:
+            whole = whole_artifact(repository, revisions[0])
+            call.out.note(_announcement(whole))
+        wanted = whole.revisions if whole else tuple(revisions)
+        result = RemoveResult((), ()) if dry_run else remove(repository, wanted, force)
+
+    def human(out: Output, done: RemoveResult) -> None:
+        _human(out, done, whole)
+
+    def document(done: RemoveResult) -> dict[str, Any]:
+        return _document(done, whole)
+
+    call.out.result(result, document=document, brief=lambda done: list(done.removed), human=human)
 
 
-def _document(result: RemoveResult) -> dict[str, Any]:
-    return {"removed": list(result.removed), "dropped_aliases": list(result.dropped_aliases)}
+def _announcement(whole: WholeArtifact) -> str:
+    return (
+        f"{whole.artifact} has {count(len(whole.revisions), 'version')}: {size(whole.usage.logical_bytes)} of files, "
+        f"stored in {size(whole.usage.stored_bytes)}, of which nothing else uses {size(whole.usage.exclusive_bytes)}."
+    )
 
 
-def _human(out: Output, result: RemoveResult) -> None:
+def _document(result: RemoveResult, whole: WholeArtifact | None) -> dict[str, Any]:
+    return {
+        "removed": list(result.removed),
+        "dropped_aliases": list(result.dropped_aliases),
+        "version_count": len(whole.revisions if whole else result.removed),
+        "logical_bytes": whole.usage.logical_bytes if whole else None,
+        "exclusive_bytes": whole.usage.exclusive_bytes if whole else None,
+    }
+
+
+def _human(out: Output, result: RemoveResult, whole: WholeArtifact | None) -> None:
     for alias in result.dropped_aliases:
         out.line(Styled("Dropped alias ", "warning"), alias)
     for name in result.removed:
         out.line("Removed ", Styled(name, "name"))
-    if result.dropped_aliases:
+    if not result.removed:
+        return
+    if result.dropped_aliases or whole is not None:
         artifact = result.removed[0].partition(":")[0]
         out.hint(f"Take it back, with its aliases, with: mlver undo --artifact {artifact}")
-    elif result.removed:
+    else:
         out.hint(f"Take it back with: mlver restore {' '.join(result.removed)}")

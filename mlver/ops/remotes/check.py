@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from mlver.errors import IntegrityError, NotFoundError, RemoteError
 from mlver.history.event import decode_event
 from mlver.history.index import NAMES_FOLDER
 from mlver.history.manifest import manifest_name, read_manifest
+from mlver.history.records import VersionRecord
 from mlver.ids import ChunkId, ManifestId, PackId
 from mlver.ops.opening import OpenRepository
 from mlver.ops.parallel import run_ordered
@@ -17,8 +19,9 @@ from mlver.ops.progress import Progress, Silent
 from mlver.ops.remotes.elsewhere import published
 from mlver.ops.remotes.mend import chunk_damage
 from mlver.ops.remotes.opening import OpenRemote, open_remote
-from mlver.ops.verify import Damage, Hurt, VerifyResult
-from mlver.store.pack import PACKS_FOLDER, PackEntry, check_frame, pack_id_of, pack_name, read_pack_index
+from mlver.ops.remotes.pack_listing import read_hint
+from mlver.ops.verify import Damage, Hurt, VerifyResult, hurts_of
+from mlver.store.pack import PACKS_FOLDER, PackEntry, check_frame, pack_id_of, pack_name, read_pack_index, split_bases
 
 _CONNECTIONS = 8
 _RANGE_BYTES = 4 << 20
@@ -37,20 +40,69 @@ def verify_remote(
         if remote.is_read_only:
             raise RemoteError(f"{remote.address.url} cannot be listed, so not all of it can be checked.")
         repository.index.refresh()
-        damaged = _check_logs(remote)
-        checked, found = _check_manifests(repository, remote)
-        damaged += found
-        chunks, size_bytes, found = _check_packs(remote, progress or Silent())
-        damaged += found
-        remote.note_damage(_noted(damage) for damage in damaged if damage.kind != "pack")
-        return VerifyResult(checked, chunks, size_bytes, tuple(damaged))
+        versions = _versions(repository)
+        found = _Found(damaged=_check_logs(remote))
+        _check_manifests(remote, versions, found)
+        _check_packs(remote, found, progress or Silent())
+        absent = _absent_chunks(found)
+        hurts = _hurts(
+            remote, versions, found, {ChunkId(bytes.fromhex(damage.name)) for damage in found.chunks} | absent
+        )
+        damaged = [*found.damaged, *_absences(remote, found, absent, hurts)]
+        damaged += [replace(damage, hurts=hurts[ChunkId(bytes.fromhex(damage.name))]) for damage in found.chunks]
+        noted = {_noted(damage) for damage in damaged if damage.kind != "pack"} | {
+            chunk_damage(each) for each in absent
+        }
+        remote.note_damage(sorted(noted))
+        return VerifyResult(found.manifest_count, found.frame_count, found.raw_bytes, tuple(damaged))
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was seen at a remote.
+
+    Attributes:
+        damaged: Damage of anything but chunks.
+        chunks: Damaged frames.
+        manifest_count: Manifests that were read.
+        used: The chunks that they use.
+        named: Packs that the hints beside them name.
+        packs: Packs that are there.
+        broken: What is wrong with those whose index cannot be read.
+        bases: Chunks that are there, each with what it rests on.
+        frame_count: Frames that were read.
+        raw_bytes: Their raw size.
+    """
+
+    damaged: list[Damage] = field(default_factory=list)
+    chunks: list[Damage] = field(default_factory=list)
+    manifest_count: int = 0
+    used: set[ChunkId] = field(default_factory=set)
+    named: set[PackId] = field(default_factory=set)
+    packs: set[PackId] = field(default_factory=set)
+    broken: dict[PackId, str] = field(default_factory=dict)
+    bases: dict[ChunkId, bytes] = field(default_factory=dict)
+    frame_count: int = 0
+    raw_bytes: int = 0
+
+
+def _versions(repository: OpenRepository) -> list[VersionRecord]:
+    """Return the versions that the remote was known to have."""
+    there = published(repository)
+    index = repository.index
+    every = [version for artifact in index.artifacts() for version in index.versions(artifact, removed=True)]
+    return [version for version in every if version.id in there]
 
 
 def _noted(damage: Damage) -> str:
     """Return how a damage is noted: by the name of the blob to replace, or as a chunk to send again."""
     if damage.kind == "chunk":
-        return chunk_damage(ChunkId(bytes.fromhex(damage.name)))
+        return chunk_damage(_chunk(damage))
     return manifest_name(damage.name) if damage.kind == "manifest" else damage.name
+
+
+def _chunk(damage: Damage) -> ChunkId:
+    return ChunkId(bytes.fromhex(damage.name))
 
 
 def _check_logs(remote: OpenRemote) -> list[Damage]:
@@ -74,47 +126,117 @@ def _check_logs(remote: OpenRemote) -> list[Damage]:
     return damaged
 
 
-def _check_manifests(repository: OpenRepository, remote: OpenRemote) -> tuple[int, list[Damage]]:
-    """Read the manifests of all versions that the remote has."""
-    names = repository.index.all_manifests()
-    wanted = sorted(identity for identity in published(repository) if identity in names)
+def _check_manifests(remote: OpenRemote, versions: Sequence[VersionRecord], found: _Found) -> None:
+    """Read the manifests of versions; those of removed ones may be gone."""
+    sharing: dict[ManifestId, list[VersionRecord]] = {}
+    for version in versions:
+        sharing.setdefault(version.id, []).append(version)
 
-    def check(identity: ManifestId) -> Damage | None:
+    def check(identity: ManifestId) -> tuple[ManifestId, set[ChunkId], list[PackId]] | Damage | None:
         try:
-            read_manifest(remote.storage, identity)
+            manifest = read_manifest(remote.storage, identity)
         except IntegrityError as error:
-            hurts = tuple(Hurt(f"{artifact}:v{number}", None, ()) for artifact, number, _ in names[identity])
+            group = sharing[identity]
+            if all(version.removed for version in group) and not remote.storage.exists(manifest_name(identity)):
+                return None
+            hurts = tuple(Hurt(version.name, None, ()) for version in group)
             return Damage("manifest", identity, error.message, hurts)
-        return None
+        chunks = {chunk.id for file in manifest.files for chunk in file.chunks}
+        return identity, chunks, read_hint(remote, identity)
 
     with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="mlver-check") as pool:
-        return len(wanted), [found for found in pool.map(check, wanted) if found is not None]
+        for seen in pool.map(check, sorted(sharing)):
+            if isinstance(seen, Damage):
+                found.damaged.append(seen)
+            elif seen is not None:
+                found.manifest_count += 1
+                found.used |= seen[1]
+                found.named.update(seen[2])
 
 
-def _check_packs(remote: OpenRemote, progress: Progress) -> tuple[int, int, list[Damage]]:
-    """Read every frame; return how many, of how many raw bytes, and what is damaged."""
-    damaged: list[Damage] = []
+def _check_packs(remote: OpenRemote, found: _Found, progress: Progress) -> None:
+    """Read every frame."""
     tasks = []
-    chunks, raw_bytes, stored_bytes = 0, 0, 0
+    stored_bytes = 0
     for pack in filter(None, map(pack_id_of, remote.storage.list(PACKS_FOLDER))):
+        found.packs.add(pack)
         try:
             entries = read_pack_index(remote.storage, pack_name(pack))
         except IntegrityError as error:
-            remote.chunk_index.forget_pack(pack)
-            damaged.append(Damage("pack", pack, error.message, ()))
+            found.broken[pack] = error.message
             continue
-        chunks += len(entries)
-        raw_bytes += sum(entry.raw_size for entry in entries)
+        found.frame_count += len(entries)
+        found.raw_bytes += sum(entry.raw_size for entry in entries)
+        found.bases.update((entry.chunk, entry.bases) for entry in entries)
         stored_bytes += sum(entry.frame_length for entry in entries)
         tasks += [partial(_check_range, remote, pack, group) for group in _groups(entries)]
     progress.start(stored_bytes, f"Verifying {remote.name}")
     try:
-        for size_bytes, found in run_ordered(tasks):
-            damaged += found
+        for size_bytes, damaged in run_ordered(tasks, _CONNECTIONS, _CONNECTIONS):
+            found.chunks += damaged
             progress.advance(size_bytes)
     finally:
         progress.done()
-    return chunks, raw_bytes, damaged
+
+
+def _absent_chunks(found: _Found) -> set[ChunkId]:
+    """Return the chunks that versions need, or that these rest on, and that are in no pack."""
+    absent: set[ChunkId] = set()
+    seen: set[ChunkId] = set()
+    wanted = set(found.used)
+    while wanted:
+        seen |= wanted
+        absent |= wanted - found.bases.keys()
+        bases = (split_bases(found.bases[chunk]) for chunk in wanted if chunk in found.bases)
+        wanted = {base for group in bases for base in group} - seen
+    return absent
+
+
+def _absences(
+    remote: OpenRemote, found: _Found, absent: set[ChunkId], hurts: Mapping[ChunkId, tuple[Hurt, ...]]
+) -> Iterator[Damage]:
+    """Yield the packs that were lost or cannot be read; where no such pack is known, the absent chunks one by one."""
+    known = remote.chunk_index.packs().keys()
+    lost = (
+        (found.named | known) - found.packs if absent else set()
+    )  # else others have what they had, or nobody wants it
+    reasons = dict.fromkeys(sorted(lost), f"{remote.name} lost it.") | found.broken
+    for pack, reason in reasons.items():
+        had = {entry.chunk for entry in remote.chunk_index.entries(pack)} if pack in known else absent
+        hurt = dict.fromkeys(hurt for chunk in sorted(absent & had) for hurt in hurts[chunk])
+        remote.chunk_index.forget_pack(pack)
+        yield Damage("pack", pack, reason, tuple(hurt))
+    for chunk in sorted(absent) if not reasons else ():
+        yield Damage("chunk", chunk.hex(), f"It is in no pack of {remote.name}.", hurts[chunk])
+
+
+def _hurts(
+    remote: OpenRemote, versions: Sequence[VersionRecord], found: _Found, damaged: set[ChunkId]
+) -> dict[ChunkId, tuple[Hurt, ...]]:
+    """Return which files each damaged or absent chunk hurts, also by what rests on it."""
+    if not damaged:
+        return {}
+    resting: dict[ChunkId, list[ChunkId]] = {}
+    for chunk, bases in found.bases.items():
+        for base in split_bases(bases):
+            resting.setdefault(base, []).append(chunk)
+    reach = {chunk: _reach(chunk, resting) for chunk in damaged}
+    direct = hurts_of(remote.storage, versions, {chunk for chunks in reach.values() for chunk in chunks})
+    return {
+        chunk: tuple(dict.fromkeys(hurt for each in sorted(chunks) for hurt in direct[each]))
+        for chunk, chunks in reach.items()
+    }
+
+
+def _reach(chunk: ChunkId, resting: Mapping[ChunkId, Sequence[ChunkId]]) -> set[ChunkId]:
+    """Return a chunk and all that rests on it, however indirectly."""
+    found = {chunk}
+    rest = [chunk]
+    while rest:
+        more = set(resting.get(rest.pop(), ())) - found
+        found |= more
+        rest += more
+    return found
 
 
 def _groups(entries: Sequence[PackEntry]) -> list[list[PackEntry]]:

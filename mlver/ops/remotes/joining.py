@@ -1,8 +1,8 @@
 """Logs of artifacts that joined another one: what they say is said again in that one's log, and they are closed.
 
-Two people may make artifacts of one name, or of names that cannot be told apart. Who pushes second finds the name taken:
-in the log of names the creation is left out, see `replay`, so that the log that was begun here is no artifact's any
-more. Such a stray log is found by listing the folders, whatever was interrupted before.
+Two people may make artifacts of one name, or of names that cannot be told apart. Who pushes second finds the name
+taken: in the log of names the creation is left out, or is that of another name, see `replay`. So the log that was begun
+here is no artifact's any more. Such a stray log is found by listing the folders, whatever was interrupted before.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from mlver.history.event import ContinueLog, Event, new_event
-from mlver.history.index import LOGS_FOLDER
+from mlver.history.event import ContinueLog, CreateArtifact, Event, new_event
+from mlver.history.index import LOGS_FOLDER, NAMES_FOLDER
 from mlver.history.log import EventLog, effective_events, log_parts
 from mlver.history.records import ArtifactRecord
 from mlver.ops.opening import OpenRepository
@@ -34,10 +34,26 @@ def join_strays(repository: OpenRepository) -> list[str]:
     folders = {artifact.folder for artifact in repository.index.artifacts(empty=True)}
     notices = []
     for folder in repository.storage.list(LOGS_FOLDER):
-        owner = None if folder in folders else repository.index.artifact_like(folder)
+        owner = None if folder in folders else _owner(repository, folder)
         if owner is not None and not _is_same(repository, folder, owner.folder):
             notices += _join(repository, folder, owner)
     return notices
+
+
+def _owner(repository: OpenRepository, folder: str) -> ArtifactRecord | None:
+    """Return the artifact that what was made as `folder` is now: one that the same event makes, else the name's."""
+    if not any(True for _ in effective_events(repository.storage, f"{LOGS_FOLDER}/{folder}")):
+        return None
+    made = EventLog(repository.storage, NAMES_FOLDER).single_events()
+    writers = {event.write_id for event in made if folder in _created(event)}
+    for event in repository.index.events(None):
+        for name in _created(event) if event.write_id in writers else ():
+            return repository.index.artifact_like(name)
+    return repository.index.artifact_like(folder)
+
+
+def _created(event: Event) -> list[str]:
+    return [action.artifact for action in event.actions if isinstance(action, CreateArtifact)]
 
 
 def _is_same(repository: OpenRepository, folder: str, other: str) -> bool:

@@ -6,12 +6,13 @@ push that is killed leaves packs and manifests that no event names yet; the next
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from mlver.errors import MlverError, RemoteError
 from mlver.history.event import AddVersion, Event
+from mlver.history.index import NAMES_FOLDER, NAMES_KEY
 from mlver.history.log import SEGMENT_EVENTS
 from mlver.history.manifest import manifest_name, read_manifest
 from mlver.history.records import ArtifactRecord
@@ -19,7 +20,7 @@ from mlver.ids import ChunkId, ManifestId
 from mlver.ops.opening import OpenRepository
 from mlver.ops.progress import Progress, Silent
 from mlver.ops.remotes.adopt import adopt, by_write_id, folder_of, scratch_of
-from mlver.ops.remotes.fetch import CONNECTIONS, added_versions, log_of
+from mlver.ops.remotes.fetch import CONNECTIONS, added_versions, log_of, settle_names
 from mlver.ops.remotes.mend import damaged_chunks, mend
 from mlver.ops.remotes.opening import OpenRemote, open_remote
 from mlver.ops.remotes.pack_listing import refresh_packs, write_hint
@@ -143,9 +144,8 @@ class _NameTaken(Exception):
 def _settle_names(repository: OpenRepository, remote: OpenRemote) -> list[str]:
     """Find out which artifacts made here are versions of others' by now, before anything is said of them."""
     first = remote.known_head(NAMES_FOLDER) + 1
-    if repository.index.head(NAMES_KEY) < first:
-        return []  # nothing was named here
-    return settle_names(repository, remote, first, log_of(remote, NAMES_FOLDER).read_from(first))
+    is_named = repository.index.head(NAMES_KEY) >= first
+    return settle_names(repository, remote, first, log_of(remote, NAMES_FOLDER).read_from(first) if is_named else [])
 
 
 def _push(
@@ -179,16 +179,34 @@ def _push(
     _send_manifests(repository, remote, chunks)
     if known_damage:
         notices += mend(repository, remote, known_damage)
+    pushed = _publish_all(repository, remote, tasks, force, notices)
+    return _result(remote, False, pushed, shipment, notices)
+
+
+def _publish_all(
+    repository: OpenRepository, remote: OpenRemote, tasks: Sequence[_Task], force: bool, notices: list[str]
+) -> list[Pushed]:
+    """Create the events of all logs there, those of names first.
+
+    Raises:
+        _NameTaken: An artifact's name turned out to be another one's.
+    """
     pushed = []
-    for task in tasks:  # that of the names comes first
+    for task in tasks:
         events = _publish(repository, remote, task, force)
         if task.artifact is not None and (events or task.plan.renumbered or task.plan.notices):
             pushed.append(_pushed(task, events))
         elif task.artifact is None:
             notices += task.plan.notices
-            if not {other.artifact for other in tasks} <= {None, *repository.index.artifacts(empty=True)}:
+            if _has_joined(repository, tasks):
                 raise _NameTaken
-    return _result(remote, False, pushed, shipment, notices)
+    return pushed
+
+
+def _has_joined(repository: OpenRepository, tasks: Sequence[_Task]) -> bool:
+    """Tell whether one of the artifacts is none any more."""
+    keys = {artifact.key for artifact in repository.index.artifacts(empty=True)}
+    return any(task.artifact is not None and task.artifact.key not in keys for task in tasks)
 
 
 def _send_manifests(repository: OpenRepository, remote: OpenRemote, chunks: Mapping[ManifestId, set[ChunkId]]) -> None:
@@ -278,25 +296,32 @@ def _plan(repository: OpenRepository, task: _Task, force: bool) -> Replayed:
 
 
 def _manifests(repository: OpenRepository, tasks: Sequence[_Task], everything: bool) -> list[ManifestId]:
-    """Return the manifests of the versions to push, or (`everything`) of all versions whose manifests are here."""
-    found = dict.fromkeys(
-        ManifestId(action.manifest)
-        for task in tasks
-        for event in task.plan.events
-        for action in event.actions
-        if isinstance(action, AddVersion)
-    )
+    """Return the manifests of the versions to push, or (`everything`) of all versions whose manifests are here.
+
+    A removed version's may be gone, which `gc` did: others learn of the version, and that it was removed.
+    """
+    every = {ManifestId(identity): uses for identity, uses in repository.index.all_manifests().items()}
+
+    def is_gone(identity: ManifestId) -> bool:
+        all_removed = all(removed for _, _, removed in every.get(identity, ()))
+        return all_removed and not repository.storage.exists(manifest_name(identity))
+
+    found = dict.fromkeys(identity for identity in _added(tasks) if not is_gone(identity))
     if everything:
-        every = map(ManifestId, repository.index.all_manifests())
         found |= dict.fromkeys(one for one in every if repository.storage.exists(manifest_name(one)))
     return list(found)
 
 
 def _own(chunks: Mapping[ManifestId, set[ChunkId]], tasks: Sequence[_Task]) -> set[ChunkId]:
     """Return the chunks of the versions that are to be pushed: all of them must get there."""
-    added = [action for task in tasks for event in task.plan.events for action in event.actions]
-    ids = {ManifestId(action.manifest) for action in added if isinstance(action, AddVersion)}
-    return {chunk for identity in ids for chunk in chunks[identity]}
+    return {chunk for identity in _added(tasks) for chunk in chunks.get(identity, ())}
+
+
+def _added(tasks: Sequence[_Task]) -> Iterator[ManifestId]:
+    """Yield the manifests of the versions that are to be pushed."""
+    for task in tasks:
+        for event in task.plan.events:
+            yield from (ManifestId(action.manifest) for action in event.actions if isinstance(action, AddVersion))
 
 
 def _chunks(repository: OpenRepository, manifests: Iterable[ManifestId]) -> Mapping[ManifestId, set[ChunkId]]:

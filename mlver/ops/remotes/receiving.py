@@ -20,7 +20,7 @@ from mlver.ops.progress import Progress, Silent
 from mlver.ops.pull import PullPlan
 from mlver.ops.remotes.incoming import Incoming
 from mlver.ops.remotes.opening import OpenRemote, open_remote
-from mlver.ops.remotes.pack_listing import learn_packs, read_hint, refresh_packs
+from mlver.ops.remotes.pack_listing import CONNECTIONS, learn_packs, read_hint, refresh_packs
 from mlver.store.chunk_index import ChunkIndex, Location
 from mlver.store.memory import MemoryStorage
 from mlver.store.pack import (
@@ -35,7 +35,7 @@ from mlver.store.pack import (
 
 _GAP_BYTES = 64 << 10
 """Bytes between two frames that are cheaper to read than another request."""
-_RANGE_BYTES = 4 << 20
+_RANGE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,8 @@ def _download(remote: OpenRemote, incoming: Incoming, rest: Sequence[Location], 
     received_bytes = 0
     writer: PackWriter | None = None
     try:
-        for group, data in zip(ranges, run_ordered(partial(_read, remote, group) for group in ranges), strict=True):
+        tasks = (partial(_read, remote, group) for group in ranges)
+        for group, data in zip(ranges, run_ordered(tasks, CONNECTIONS, CONNECTIONS), strict=True):
             received_bytes += len(data)
             start = group[0].entry.offset
             for where in group:

@@ -135,12 +135,14 @@ class _Replay:
         self._index = scratch.index
         self._force = force
         self._give_way = give_way
-        self._holders: dict[str, int] = {}
+        self._holders: dict[str, str] = {}
+        self._last_names: dict[str, str] = {}
         self._versions: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
         self._result = Replayed()
 
     def run(self, pending: Sequence[Event], published: Mapping[str, Event]) -> Replayed:
+        self._last_names = _last_names(pending)
         for event in pending:
             if event.write_id in published:
                 self._follow(event, published[event.write_id])
@@ -237,9 +239,9 @@ class _Replay:
             return self._create(action)
         there = self._holder(action.artifact)
         if isinstance(action, RenameArtifact):
-            self._holders[action.to] = there.key
-        if isinstance(action, RenameArtifact) and there.name == action.to:
-            return None
+            self._holders[action.to] = there.name
+            if there.name in (action.to, self._last_names.get(action.to)):
+                return None
         if there.name != action.artifact:
             self._result.notices.append(f"{action.artifact!r} is called {there.name!r} by others; theirs stands.")
             return None
@@ -253,27 +255,43 @@ class _Replay:
         return None
 
     def _create(self, action: CreateArtifact) -> CreateArtifact | None:
-        """Make an artifact, or let it join the one that is found by its name: then there is one instead of two."""
+        """Make an artifact, or let it join the one that has its name: then there is one instead of two.
+
+        Where both have one folder, they have one log and must. Else one that was renamed here, in order to get out of
+        the way or by chance, is made under its last name, and what is in its log follows, see `joining`.
+        """
         there = self._index.artifact_like(action.artifact)
         if there is None:
             return action
-        self._holders[action.artifact] = there.key
+        last = self._last_names.get(action.artifact, action.artifact)
+        if there.folder != action.artifact and self._index.artifact_like(last) is None:
+            self._holders[action.artifact] = last
+            return replace(action, artifact=last)
+        if there.folder != action.artifact and self._owner(last) is None:
+            raise ConflictError(
+                f"The name {last!r} cannot be told from {self._index.name_in_use(last)!r}, "
+                "which is or was another artifact's there.",
+                f"Choose another name: mlver rename {last} NAME. With theirs as NAME, yours are versions of theirs.",
+            )
+        joined = there if there.folder == action.artifact else cast(ArtifactRecord, self._owner(last))
+        self._join(action, joined)
+        return None
+
+    def _join(self, action: CreateArtifact, there: ArtifactRecord) -> None:
+        self._holders[action.artifact] = there.name
         if there.name != action.artifact:
             self._result.notices.append(
-                f"{action.artifact!r} is, or cannot be told from, a name of {there.name!r}, which someone else made: "
-                f"its versions are versions of {there.name!r} now."
+                f"What was added to {action.artifact!r} here are versions of {there.name!r} now, "
+                "which has or had that name and was made by someone else."
             )
         if there.type != action.type:
             self._result.notices.append(
                 f"Someone else made {there.name!r} first, with the type {there.type!r}, which stands."
             )
-        return None
 
     def _holder(self, name: str) -> ArtifactRecord:
         """Return the artifact that bore `name` here: it may be called otherwise now, or have joined another one."""
-        key = self._holders.get(name)
-        every = self._index.artifacts(empty=True)
-        found = next((artifact for artifact in every if artifact.key == key), None) or self._owner(name)
+        found = self._owner(self._holders.get(name, name))
         assert found is not None  # names never go away, so what this person knew is there still
         return found
 
@@ -290,6 +308,17 @@ class _Replay:
         version = self._index.version(self._scratch.artifact, number)
         assert version is not None  # it was there when the event was recorded, and numbers never go away
         return version
+
+
+def _last_names(events: Iterable[Event]) -> dict[str, str]:
+    """Return what each name that was given up became in the end."""
+    last: dict[str, str] = {}
+    for event in events:
+        for action in event.actions:
+            if isinstance(action, RenameArtifact):
+                last = {name: action.to if now == action.artifact else now for name, now in last.items()}
+                last[action.artifact] = action.to
+    return last
 
 
 def _added(event: Event) -> list[int]:

@@ -17,7 +17,8 @@ from importlib import import_module
 from typing import Any
 
 from mlver.errors import RemoteError
-from mlver.store.remote.s3 import CONNECT_SECONDS, STALL_SECONDS, allowed_seconds
+from mlver.store.remote import s3
+from mlver.store.remote.s3 import CONNECT_SECONDS, allowed_seconds
 from mlver.store.remote.service import Entry
 
 _LARGEST_BYTES = 64 << 20
@@ -68,7 +69,7 @@ class ObstoreService:
             client_options={
                 "allow_http": (endpoint or "").startswith("http:"),
                 "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-                "read_timeout": timedelta(seconds=STALL_SECONDS),
+                "read_timeout": timedelta(seconds=s3.STALL_SECONDS),
                 "timeout": timedelta(seconds=allowed_seconds(_LARGEST_BYTES)),
             },
             retry_config={"max_retries": 0, "retry_timeout": timedelta(0)},  # `RemoteStorage` tries again

@@ -18,6 +18,8 @@ CONNECT_SECONDS = 10
 STALL_SECONDS = 30
 SLOWEST_BYTES_PER_SECOND = 32 << 10
 """A request that is slower than this is given up and tried again."""
+_ELSEWHERE = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+"""Servers that are not Amazon's often refuse the trailing checksums that botocore adds, and these cost a copy."""
 
 
 def allowed_seconds(size_bytes: int) -> float:
@@ -62,6 +64,7 @@ class S3Service:
                 "read_timeout": STALL_SECONDS,
                 "retries": {"max_attempts": 0},
                 "max_pool_connections": 32,
+                **({} if endpoint is None else _ELSEWHERE),
             },
             skip_instance_cache=True,
             use_listings_cache=False,

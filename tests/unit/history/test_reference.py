@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlver.digests import canonical_json, manifest_id
@@ -81,7 +81,6 @@ def test_malformed_references_are_refused(fields: dict[str, Any]) -> None:
         decode_manifest(data, manifest_id(data))
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["path", "uri", "size", "etag", "version", "digest"]), st.text() | st.integers())
 )

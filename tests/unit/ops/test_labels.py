@@ -346,14 +346,6 @@ def test_reflog_tells_every_event_of_this_artifact_newest_first(net: Repository,
 # Races, and storages that fail in the middle
 
 
-class FaultyRepositoryStorage(FaultyStorage):
-    """Faulty, and local enough for a repository."""
-
-    def __init__(self, inner: LocalStorage) -> None:
-        super().__init__(inner)
-        self.sweep = inner.sweep
-
-
 def race(repository: Repository, work: Callable[[Repository], object]) -> FaultyStorage:
     """Let another process do `work` just before the next event of `repository` is created."""
 
@@ -361,7 +353,7 @@ def race(repository: Repository, work: Callable[[Repository], object]) -> Faulty
         with Repository.open(repository.path.parent) as opened:
             work(opened)
 
-    faulty = FaultyRepositoryStorage(repository._opened.storage)
+    faulty = FaultyStorage(repository._opened.storage)
     faulty.before("create", other, where="log/")
     repository._opened.storage = cast("LocalStorage", faulty)
     return faulty
@@ -452,7 +444,7 @@ def test_undo_that_loses_a_race_looks_again(net: Repository) -> None:
 def test_lost_reply_is_no_conflict(net: Repository) -> None:
     """The event was created, and the storage says it was there before: the write id tells whose it is."""
 
-    class Lossy(FaultyRepositoryStorage):
+    class Lossy(FaultyStorage):
         def create(self, name: str, data: bytes | bytearray | memoryview) -> bool:
             super().create(name, data)
             return False
@@ -465,7 +457,7 @@ def test_lost_reply_is_no_conflict(net: Repository) -> None:
 
 def test_event_that_cannot_be_written_changes_nothing(net: Repository) -> None:
     before = read_tree(net.path)
-    faulty = FaultyRepositoryStorage(net._opened.storage)
+    faulty = FaultyStorage(net._opened.storage)
     faulty.fail("create", where="log/", times=4)
     net._opened.storage = cast("LocalStorage", faulty)
     works: list[Callable[[], object]] = [
@@ -483,7 +475,7 @@ def test_event_that_cannot_be_written_changes_nothing(net: Repository) -> None:
 
 
 def test_segment_that_cannot_be_written_does_not_fail_the_command(net: Repository) -> None:
-    faulty = FaultyRepositoryStorage(net._opened.storage)
+    faulty = FaultyStorage(net._opened.storage)
     faulty.fail("create", where=".segment", times=-1)
     net._opened.storage = cast("LocalStorage", faulty)
     for number in range(len(net.reflog()), SEGMENT_EVENTS + 3):

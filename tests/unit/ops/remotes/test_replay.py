@@ -88,7 +88,7 @@ def test_a_rename_of_both_is_the_first_ones(machine: NewClone) -> None:
     push(ada)
     rename(bob, "net", "bobs")
     record(bob, b"1", "bobs")
-    assert any("renamed 'net' meanwhile" in notice for notice in push(bob).notices)
+    assert any("'net' is called 'adas' by others" in notice for notice in push(bob).notices)
     fetch(ada)
     assert ada.artifact("net").name == bob.artifact("net").name == "adas"
     assert contents(ada, "adas") == contents(bob, "adas")

@@ -108,11 +108,11 @@ def test_few_requests(s3_server: Server, opened: Machine, place: Path) -> None:
     for repository in (ada, bob):
         add_remote(repository, "origin", url, s3_server.options)
     for artifact in range(10):
-        for number in range(20):
+        for number in range(16):
             record(ada, b"%d %d" % (artifact, number), f"net{artifact}")
     push(ada)
     assert push(ada).requests <= 4
-    assert fetch(bob).requests <= 5 * 10
+    assert fetch(bob).requests <= 35
     assert fetch(bob).requests <= 4
     record(ada, b"one more", "net3")
     assert push(ada).requests <= 10

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mlver.errors import ConflictError, NotFoundError, RemoteError
+from mlver.ops.artifacts import rename
 from mlver.ops.labels import change_tags, set_alias, set_note
 from mlver.ops.opening import open_repository
 from mlver.ops.remotes.clone import clone
@@ -146,6 +148,67 @@ def test_names_that_differ_by_case_are_refused(machine: NewClone) -> None:
     with pytest.raises(ConflictError, match="cannot be told from"):
         push(bob)
     assert not (Path(bob.config.remotes["origin"]["url"]) / "log/NET").exists()
+    with pytest.raises(ConflictError, match="cannot be told from"):
+        fetch(bob)
+    assert list(contents(bob, "NET")) == [0]
+
+
+def test_an_artifact_that_was_renamed_out_of_the_way_is_pushed(machine: NewClone) -> None:
+    ada, bob = machine("ada"), machine("bob")
+    record(ada, b"ada", "net")
+    push(ada)
+    record(bob, b"bob", "NET")
+    rename(bob, "NET", "bobs")
+    assert [(pushed.artifact, pushed.versions) for pushed in push(bob).artifacts] == [("bobs", (0,))]
+    assert sorted(os.listdir(Path(bob.config.remotes["origin"]["url"]) / "log")) == ["bobs", "net"]
+    for person in (ada, bob):
+        fetch(person)
+        assert contents(person, "bobs").keys() == contents(person, "net").keys() == {0}
+        assert contents(person, "bobs") != contents(person, "net")
+
+
+@pytest.mark.parametrize("name", ["net", "renamed"])
+def test_an_artifact_whose_name_was_another_ones_joins_it(machine: NewClone, name: str) -> None:
+    """`net` has the same folder there, `renamed` another one; so has `NET`, which was renamed to join."""
+    ada, bob = machine("ada"), machine("bob")
+    record(ada, b"ada", "net")
+    rename(ada, "net", "renamed")
+    push(ada)
+    record(bob, b"bob", name, aliases=["bobs"])
+    bob.set_current(name)
+    result = push(bob)
+    assert contents(bob, "renamed").keys() == {0, 1}
+    assert bob.resolve("bobs").version.name == "renamed:v1"
+    assert any("v1" in notice for notice in result.notices) or result.artifacts[0].renumbered == ((0, 1),)
+    fetch(ada)
+    assert contents(ada, "renamed") == contents(bob, "renamed")
+    assert push(bob).artifacts == push(ada).artifacts == ()
+
+
+def test_one_can_join_by_renaming(machine: NewClone) -> None:
+    ada, bob = machine("ada"), machine("bob")
+    record(ada, b"ada", "net")
+    push(ada)
+    record(bob, b"bob", "NET")
+    rename(bob, "NET", "net")
+    fetch(bob)
+    assert contents(bob, "net").keys() == {0, 1}
+    assert push(bob).artifacts[0].versions == (1,)
+
+
+def test_what_is_added_while_an_artifact_joins_another_one_is_not_lost(machine: NewClone) -> None:
+    ada, bob = machine("ada"), machine("bob")
+    record(ada, b"ada", "net")
+    rename(ada, "net", "renamed")
+    push(ada)
+    record(bob, b"first", "renamed")
+    racing = open_repository(bob.root)
+    log, number = racing.index.tail(racing.artifact("renamed"))
+    event = racing.index.events(racing.artifact("renamed"))[0]
+    push(bob)
+    late = replace(event, number=number, write_id="0" * 32)
+    assert not log.append(late), "the log is closed: an add looks again, and finds the artifact that is there now"
+    racing.close()
 
 
 def test_labels_of_both_are_kept(machine: NewClone) -> None:
