@@ -221,9 +221,9 @@ def read(reader: planes.Reader, raw_size: int, element_bytes: int) -> Factors:
         IntegrityError: They are not those of a chunk of `raw_size` bytes.
     """
     kind, columns, column, rank, exponent, length = _HEAD.unpack(reader.take(_HEAD.size))
-    count = raw_size // element_bytes
     if kind >= len(_KINDS) or _BYTES[_KINDS[kind]] != element_bytes:
         raise IntegrityError(f"A chunk's elements of {element_bytes} bytes have factors of kind {kind}.")
+    count = raw_size // element_bytes
     if not column < columns <= count or not 0 < rank <= MAX_RANK or exponent not in _EXPONENTS:
         raise IntegrityError(
             f"A chunk of {count} elements has factors of rank {rank} for column {column} of {columns}."

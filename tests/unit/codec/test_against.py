@@ -510,7 +510,7 @@ def test_the_layout_of_factors_is_that_of_the_document() -> None:
     assert bytes(codec.decode(codec.DELTA, stored(head), 20, base)) == wanted
     for end in range(len(stored(head))):
         refused(codec.DELTA, stored(head)[:end], 20, base)
-    for flags in (0x22, 0x28, 0xA4, 0x64, 0x34):
+    for flags in (0x20, 0x22, 0x28, 0xA4, 0x64, 0x34):
         refused(codec.DELTA, stored(head, flags), 20, base)
     for place, wrong in [(0, 1), (0, 2), (1, 1), (1, 6), (5, 2), (9, 0), (9, 65), (9, 2)]:
         refused(codec.DELTA, stored(head[:place] + bytes([wrong]) + head[place + 1 :]), 20, base)
