@@ -34,7 +34,7 @@ _mlver() {
         case $command:$word in
             :-C) previous=$word ;;
             init:-C) previous=$word ;;
-            add:-n | add:--name | add:-t | add:--type | add:-m | add:--message | add:-a | add:--alias | add:--tag | add:--meta | add:--meta-file | add:--metric | add:--exclude | add:--base | add:--compression | add:--ref | add:--max-files | add:--ref-option | add:-C) previous=$word ;;
+            add:-n | add:--name | add:-t | add:--type | add:-m | add:--message | add:-a | add:--alias | add:--tag | add:--meta | add:--meta-file | add:--metric | add:--exclude | add:--base | add:--compression | add:--keep-if-best | add:--ref | add:--max-files | add:--ref-option | add:-C) previous=$word ;;
             status:-C) previous=$word ;;
             rm:-C) previous=$word ;;
             restore:-C) previous=$word ;;
@@ -58,7 +58,8 @@ _mlver() {
             reflog:-n | reflog:--limit | reflog:-C) previous=$word ;;
             undo:--artifact | undo:-C) previous=$word ;;
             verify:-C) previous=$word ;;
-            gc:--grace | gc:--level | gc:-C) previous=$word ;;
+            retain:-t | retain:--type | retain:--last | retain:--best | retain:--daily | retain:--weekly | retain:--younger | retain:-C) previous=$word ;;
+            gc:--grace | gc:--apply | gc:--level | gc:-C) previous=$word ;;
             du:-C) previous=$word ;;
             *:-*) ;;
             :*) command=$word ;;
@@ -71,7 +72,7 @@ _mlver() {
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "--version -C -q --quiet --json -h --help"; return; fi
-            _mlver_offer words "init add status rm restore log show diff compare ls cat pull remote push fetch clone alias tag note meta switch rename reflog undo verify gc du"
+            _mlver_offer words "init add status rm restore log show diff compare ls cat pull remote push fetch clone alias tag note meta switch rename reflog undo verify retain gc du"
             ;;
         init)
             case $previous in
@@ -93,12 +94,13 @@ _mlver() {
                 --exclude) _mlver_offer nothing; _mlver_trim; return ;;
                 --base) _mlver_offer revisions; _mlver_trim; return ;;
                 --compression) _mlver_offer nothing; _mlver_trim; return ;;
+                --keep-if-best) _mlver_offer nothing; _mlver_trim; return ;;
                 --ref) _mlver_offer nothing; _mlver_trim; return ;;
                 --max-files) _mlver_offer nothing; _mlver_trim; return ;;
                 --ref-option) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-n --name -t --type -m --message -a --alias --tag --meta --meta-file --metric --exclude --base --compression --rehash --ref --digest --max-files --ref-option -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "-n --name -t --type -m --message -a --alias --tag --meta --meta-file --metric --exclude --base --compression --rehash --keep-if-best --ref --digest --max-files --ref-option -C -q --quiet --json -h --help"; return; fi
             if ((place >= 0)); then _mlver_offer files; fi
             ;;
         status)
@@ -307,13 +309,27 @@ _mlver() {
             if [[ $cur == -* ]]; then _mlver_offer words "--remote --references --no-references -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
             ;;
+        retain)
+            case $previous in
+                -t | --type) _mlver_offer nothing; _mlver_trim; return ;;
+                --last) _mlver_offer nothing; _mlver_trim; return ;;
+                --best) _mlver_offer nothing; _mlver_trim; return ;;
+                --daily) _mlver_offer nothing; _mlver_trim; return ;;
+                --weekly) _mlver_offer nothing; _mlver_trim; return ;;
+                --younger) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "-t --type --last --best --daily --weekly --younger --tagged --not-tagged --all --clear -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer artifacts; fi
+            ;;
         gc)
             case $previous in
                 --grace) _mlver_offer nothing; _mlver_trim; return ;;
+                --apply) _mlver_offer files; _mlver_trim; return ;;
                 --level) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "--dry-run --grace --repack --level -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "--dry-run --grace --plan --apply --auto --repack --level -C -q --quiet --json -h --help"; return; fi
             ;;
         du)
             case $previous in

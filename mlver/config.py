@@ -29,6 +29,8 @@ class Config:
         remotes: By name, each with its `url` and options as texts; `mlver.store.remote.address` knows them.
         references: Options as texts of buckets that references point to, by their root, such as `s3://data`.
         reference_cache_bytes: What downloaded references may take in the repository; 0: keep none.
+        retention: Which versions are kept, as it is written; `mlver.ops.retention` understands it.
+        gc_auto: Whether `add` collects now and then what nobody uses.
     """
 
     identity: str
@@ -36,6 +38,8 @@ class Config:
     remotes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     references: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     reference_cache_bytes: int = REFERENCE_CACHE_BYTES
+    retention: Mapping[str, Any] = field(default_factory=dict)
+    gc_auto: bool = True
 
 
 def parse_config(text: bytes) -> Config:
@@ -58,7 +62,18 @@ def parse_config(text: bytes) -> Config:
     cache_bytes = document.get("reference_cache_bytes", REFERENCE_CACHE_BYTES)
     if type(cache_bytes) is not int or cache_bytes < 0:
         raise MlverError("config.toml: reference_cache_bytes must be a number of bytes.")
-    return Config(identity or default_identity(), compression, _remotes(document), _references(document), cache_bytes)
+    gc_auto = document.get("gc_auto", True)
+    if type(gc_auto) is not bool:
+        raise MlverError("config.toml: gc_auto must be true or false.")
+    return Config(
+        identity or default_identity(),
+        compression,
+        _remotes(document),
+        _references(document),
+        cache_bytes,
+        _table(document, "retention"),
+        gc_auto,
+    )
 
 
 def check_compression(word: Any, where: str = "") -> Compression:
@@ -104,6 +119,35 @@ def with_reference_options(text: bytes, root: str, options: Mapping[str, str]) -
         MlverError: The text is no `config.toml`.
     """
     return _with_entry(text, "references", root, options)
+
+
+def with_retention(text: bytes, path: tuple[str, str] | None, rules: Mapping[str, Any] | None) -> bytes:
+    """Return a `config.toml` with the rules of one scope set, or (None) taken out; all else stays but comments.
+
+    Args:
+        text: The `config.toml`.
+        path: `types` or `artifacts`, and a name; None is the repository.
+        rules: As they are to be written.
+
+    Raises:
+        MlverError: The text is no `config.toml`.
+    """
+    import tomli_w
+
+    parse_config(text)
+    document = tomllib.loads(text.decode("utf-8"))
+    retention = dict(_table(document, "retention"))
+    if path is None:
+        retention = {key: value for key, value in retention.items() if key in ("types", "artifacts")}
+        retention |= rules or {}
+    else:
+        entries = dict(_table(retention, path[0]))
+        entries.pop(path[1], None)
+        entries |= {path[1]: dict(rules)} if rules is not None else {}
+        retention = {key: value for key, value in retention.items() if key != path[0]}
+        retention |= {path[0]: entries} if entries else {}
+    document.pop("retention", None)
+    return tomli_w.dumps(document | ({"retention": retention} if retention else {})).encode()
 
 
 def _with_entry(text: bytes, table: str, name: str, settings: Mapping[str, str] | None) -> bytes:

@@ -25,6 +25,7 @@ from mlver.history.manifest import Manifest, read_manifest
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.ops import artifacts, labels, removal, undo, version_files
 from mlver.ops.add import AddRequest, AddResult, add
+from mlver.ops.collect.durations import parse_duration
 from mlver.ops.init import init_repository
 from mlver.ops.opening import REPOSITORY_FOLDER, OpenRepository, find_repository, open_repository
 from mlver.ops.progress import Progress
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from mlver.ops.compare import CompareResult
     from mlver.ops.diff.result import DiffResult
+    from mlver.ops.retention.plan import GcPlan, GcResult
 
 T = TypeVar("T")
 AnyPath = str | os.PathLike[str]
@@ -125,6 +127,7 @@ class Repository:
         digest: bool = False,
         max_files: int = DEFAULT_MAX_FILES,
         reference_options: Mapping[str, str] | None = None,
+        keep_if_best: str | None = None,
         progress: Progress | None = None,
     ) -> AddResult:
         """Make the content of files and folders, and references to objects, a version, unless there is one with it.
@@ -155,6 +158,7 @@ class Repository:
             digest=digest,
             max_files=max_files,
             reference_options=reference_options or {},
+            keep_if_best=keep_if_best,
         )
         return self._run(lambda: add(self._opened, request, progress))
 
@@ -480,6 +484,62 @@ class Repository:
             MlverError: The disk is full, or failed; nothing was lost.
         """
         return self._run(lambda: repack(self._opened, check_compression(level), progress))
+
+    def gc(self, grace: str = "2w", progress: Progress | None = None, *, dry_run: bool = False) -> GcResult:
+        """Mark removed what no policy keeps, and delete what was removed longer ago than the grace period.
+
+        Args:
+            grace: How long removed versions can be restored, such as `14d`; `0` deletes at once.
+            progress: Told of the bytes written anew.
+            dry_run: Only say what would be done.
+
+        Raises:
+            UsageError: `grace` is no duration.
+            IntegrityError: Something is damaged or missing, so that nobody can tell what is used; nothing was deleted.
+            MlverError: Something cannot be listed, read or written.
+        """
+        from mlver.ops.retention.plan import gc
+
+        return self._run(lambda: gc(self._opened, parse_duration(grace), progress, dry_run=dry_run))
+
+    def plan_gc(self, grace: str = "2w") -> GcPlan:
+        """Say what `gc` would do, version by version; see `mlver.ops.retention.plan.make_plan`.
+
+        Raises:
+            UsageError: `grace` is no duration.
+            IntegrityError: Something is damaged or missing, so that nobody can tell what is used.
+        """
+        from mlver.ops.retention.plan import make_plan
+
+        return self._run(lambda: make_plan(self._opened, parse_duration(grace)))
+
+    def apply_gc(self, plan: GcPlan, progress: Progress | None = None) -> GcResult:
+        """Do exactly what a plan says.
+
+        Raises:
+            ConflictError: Something happened since it was made; nothing was done.
+        """
+        from mlver.ops.retention.plan import apply_plan
+
+        return self._run(lambda: apply_plan(self._opened, plan, progress))
+
+    def retain(
+        self, rules: Mapping[str, Any] | None, *, artifact: str | None = None, artifact_type: str | None = None
+    ) -> None:
+        """Say which versions `gc` keeps: of one artifact, of all of a type, or (neither) of all.
+
+        Args:
+            rules: As in `config.toml`, such as `{"last": 5, "best": ["3 val_acc"]}`; None takes them away.
+            artifact: Which artifact.
+            artifact_type: Which type.
+
+        Raises:
+            NotFoundError: There is no such artifact.
+            UsageError: A rule is malformed.
+        """
+        from mlver.ops.retention.settings import Scope, set_policy
+
+        self._run(lambda: set_policy(self._opened, Scope(artifact, artifact_type), rules))
 
     def remotes(self) -> list[RemoteRecord]:
         """Return all remotes, by name."""

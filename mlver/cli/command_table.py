@@ -52,7 +52,8 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
     ),
     "Care for the store": (
         Entry("verify", "Read everything again and check it against its digests."),
-        Entry("gc", "Make a repository smaller."),
+        Entry("retain", "Show or set which versions are kept."),
+        Entry("gc", "Delete what no version uses, and make a repository smaller."),
         Entry("du", "Show how many bytes artifacts and versions take."),
     ),
 }

@@ -16,6 +16,7 @@ from mlver.history.event import Action, AddVersion, MoveAlias, SetTag, SetValue
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.names import check_alias, check_artifact_name, check_tag, check_text
 from mlver.ops.bases import BaseFinder, base_number
+from mlver.ops.best import best_standing
 from mlver.ops.commit import check_artifact, commit, ensure_artifact
 from mlver.ops.content import StoredContent, store_content
 from mlver.ops.opening import OpenRepository
@@ -53,6 +54,7 @@ class AddRequest:
         digest: Read all of them, to record digests of their contents too.
         max_files: How many objects there may be below prefixes.
         reference_options: Options of their bucket, such as its endpoint; kept in `config.toml`.
+        keep_if_best: A metric, and perhaps `:min` or `:max`: add only what is better than every version so far.
     """
 
     paths: Sequence[Path]
@@ -72,6 +74,7 @@ class AddRequest:
     digest: bool = False
     max_files: int = DEFAULT_MAX_FILES
     reference_options: Mapping[str, str] = field(default_factory=dict)
+    keep_if_best: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class AddResult:
         weights_identical_to: Another version with the same weights in other bytes, as `NAME:vN`.
         tensors_in: Another version that has all of its tensors, under other names or among others.
         warnings: What a person should know.
+        not_better: The content was not added, since `version` is as good or better.
     """
 
     version: VersionRecord
@@ -101,6 +105,7 @@ class AddResult:
     weights_identical_to: str | None
     tensors_in: str | None
     warnings: tuple[str, ...]
+    not_better: bool = False
 
 
 def add(repository: OpenRepository, request: AddRequest, progress: Progress | None = None) -> AddResult:
@@ -117,6 +122,9 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
     repository.index.refresh()
     name = _artifact_name(repository, request)
     check_artifact(repository, name, request.type)  # before reading gigabytes
+    standing = best_standing(repository, name, request)
+    if standing is not None:
+        return _not_better(standing)
     level = check_compression(request.compression or repository.config.compression)
     bases = _base_finder(repository, name, request, level)
     found = scan(request.paths, request.exclude, keep_names=bool(request.references))
@@ -127,6 +135,8 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
     artifact = ensure_artifact(repository, name, request.type)
     publication = _Publication(repository, artifact, request, content)
     commit(repository, artifact, publication.decide)
+    if publication.standing is not None:
+        return _not_better(publication.standing)
     if publication.created:
         confirm(repository, artifact, publication.number, content.id)
     repository.set_current(artifact.name)
@@ -149,15 +159,21 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
     )
 
 
+def _not_better(standing: VersionRecord) -> AddResult:
+    return AddResult(standing, False, 0, 0, 0, (), (), None, None, (), not_better=True)
+
+
 class _Publication:
     """Decides, on the newest state, which actions make the content a version."""
 
     def __init__(
         self, repository: OpenRepository, artifact: ArtifactRecord, request: AddRequest, content: StoredContent
     ) -> None:
+        self._repository = repository
         self._index = repository.index
         self._artifact = artifact
         self._request = request
+        self.standing: VersionRecord | None = None
         self._content = content
         self.number = -1
         self.created = False
@@ -167,6 +183,9 @@ class _Publication:
         self.tensors_in: str | None = None
 
     def decide(self) -> list[Action]:
+        self.standing = best_standing(self._repository, self._artifact.name, self._request)
+        if self.standing is not None:
+            return []
         existing = [v for v in self._index.live_versions_of(self._content.id) if v.artifact == self._artifact.name]
         self.created = not existing
         if existing:

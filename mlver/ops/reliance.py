@@ -12,10 +12,9 @@ from collections.abc import Collection, Iterable
 
 from mlver.errors import ConflictError, IntegrityError, NotFoundError
 from mlver.history.event import SetRemoved
-from mlver.history.manifest import read_manifest
-from mlver.history.manifest_blob import manifest_name, read_compressed
+from mlver.history.manifest_blob import chunk_ids, manifest_name, read_compressed
 from mlver.history.records import ArtifactRecord
-from mlver.ids import ChunkId, ManifestId
+from mlver.ids import DIGEST_SIZE, ChunkId, ManifestId
 from mlver.ops.collect.clock import COLLECTED_NAME
 from mlver.ops.commit import commit
 from mlver.ops.opening import OpenRepository
@@ -42,10 +41,10 @@ def lost_content(repository: OpenRepository, identity: ManifestId) -> frozenset[
     if not repository.storage.exists(name) and not put_back(repository.storage, name):
         return frozenset()
     try:
-        manifest = read_manifest(repository.storage, identity)
+        ids = chunk_ids(repository.storage, identity)
     except IntegrityError:
         return frozenset()  # deleted this instant
-    chunks = {chunk.id for file in manifest.files for chunk in file.chunks}
+    chunks = {ChunkId(ids[at : at + DIGEST_SIZE]) for at in range(0, len(ids), DIGEST_SIZE)}
     repository.refresh_packs()
     lost = _undecodable(repository, chunks)
     if lost:

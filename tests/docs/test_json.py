@@ -18,7 +18,7 @@ from tests.support.weight_files import Instance, Name, Storage, Tensor, TorchFil
 Schema = dict[str, str]
 """Type by field."""
 
-FREE = {"options", "metadata", "metrics", "provenance", "aliases"}
+FREE = {"logs", "options", "metadata", "metrics", "provenance", "aliases"}
 """Objects whose keys are the user's, where their type is `object`."""
 
 TYPES: dict[str, Any] = {
@@ -152,11 +152,21 @@ def _tell_story(home: Path, run: Any) -> None:
     _compare(home, run)
     _refer(home, run)
     _change(home, run)
-    run("mlver gc", "gc", "--dry-run")
-    run("mlver gc", "gc")
+    _collect(home, run)
     _share(home, run)
     run("mlver gc --repack", "gc", "--repack")
     _damage(home, run)
+
+
+def _collect(home: Path, run: Any) -> None:
+    run("mlver gc", "gc", "--dry-run")
+    run("mlver retain", "retain", "--last", "1", "--best", "2 acc")
+    run("mlver retain", "retain", "m", "--daily", "2w")
+    plan = run("mlver gc --plan", "gc", "--plan", "--grace", "0")
+    (home / "plan.json").write_text(json.dumps(plan))
+    run("mlver gc", "gc", "--apply", "plan.json")
+    run("mlver retain", "retain", "--clear")
+    run("mlver retain", "retain", "m", "--clear")
 
 
 def _compare(home: Path, run: Any) -> None:

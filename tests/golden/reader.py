@@ -437,7 +437,7 @@ def pack_places(path: Path) -> Iterator[tuple[bytes, Place]]:
     size = 60 + 32 * version
     require(1 <= count <= 1 << 20 and start + size * count + 64 == len(data), "the trailer's numbers")
     index = data[start : start + size * count]
-    require(hexadecimal(index) == identity.hex() == path.stem, f"{path.name} has another id")
+    require(hexadecimal(index) == identity.hex() == path.name.partition(".")[0], f"{path.name} has another id")
     end = 0
     for fields in struct.iter_unpack(f"<32s{32 * version}sQQIIB3s", index):
         chunk, room, offset, frame_sum, length, raw_size, encoding, zero = fields
@@ -756,6 +756,9 @@ def weights_digest(manifest: Json) -> str | None:
 # A repository
 
 
+ASIDE = "*." + "[0-9a-f]" * 16 + ".aside"
+
+
 class Repository:
     """A repository, read whole. Raises `Damaged` for whatever is not as the page says."""
 
@@ -764,7 +767,7 @@ class Repository:
         require((root / "format").read_bytes() == b"mlver 1\n", "the layout is unknown")
         self.needed: Counter[str] = Counter()
         self.places: dict[bytes, list[Place]] = {}
-        for pack in sorted((root / "packs").glob("*.pack")):
+        for pack in sorted([*(root / "packs").glob("*.pack"), *(root / "packs").glob(ASIDE)]):
             for chunk, place in pack_places(pack):
                 self.places.setdefault(chunk, []).append(place)
         self.artifacts = fold_names(read_log(root / "names"))
@@ -781,10 +784,15 @@ class Repository:
         config = self.root / "config.toml"
         return str(tomllib.loads(config.read_text("utf-8"))["identity"]["name"]) if config.exists() else ""
 
+    def has(self, version: Version) -> bool:
+        """Tell whether the manifest of a version is there: that of a removed one may be gone."""
+        return any((self.root / "manifests").glob(version.manifest.removeprefix("blake3:") + ".*"))
+
     def manifest(self, version: Version) -> Json:
-        return read_manifest(
-            self.root / "manifests" / f"{version.manifest.removeprefix('blake3:')}.json.zst", version.manifest
-        )
+        digits = version.manifest.removeprefix("blake3:")
+        place = self.root / "manifests" / f"{digits}.json.zst"
+        aside = next((self.root / "manifests").glob(digits + ASIDE), place)
+        return read_manifest(place if place.exists() else aside, version.manifest)
 
     def chunk(self, identity: bytes, path: tuple[bytes, ...] = ()) -> bytes:
         """Return a chunk's bytes, from any of its places; `path` is the chunks that rest on it."""
@@ -825,6 +833,8 @@ class Repository:
     def restore_all(self, target: Path) -> None:
         for artifact in self.artifacts:
             for version in artifact.versions.values():
+                if version.removed and not self.has(version):
+                    continue
                 self.restore(version, target / artifact.name / f"v{version.number}")
 
 

@@ -48,6 +48,19 @@ def test_golden_repository_comes_back(tmp_path: Path) -> None:
     assert NEEDED - repository.needed.keys() == set()
 
 
+def test_what_a_collector_has_set_aside_is_found(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN, tmp_path / "aside")
+    for folder in ("packs", "manifests"):
+        for place in sorted((tmp_path / "aside" / folder).iterdir()):
+            place.rename(place.with_name(f"{place.name.partition('.')[0]}.{5:016x}.aside"))
+    reader.Repository(tmp_path / "aside").restore_all(tmp_path / "out")
+    reader.Repository(GOLDEN).restore_all(tmp_path / "whole")
+    files = [path for path in (tmp_path / "whole").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
+
+
 def test_golden_history_is_what_mlver_says() -> None:
     repository = reader.Repository(GOLDEN)
     assert (repository.current, repository.identity) == ("encoder", "ada@workstation")

@@ -20,6 +20,8 @@ from mlver.cli.text import count, size
 from mlver.cli.views import references_text
 from mlver.config import default_identity
 from mlver.ops.add import AddRequest, AddResult, add
+from mlver.ops.collect.auto import collect_now_and_then
+from mlver.ops.opening import OpenRepository
 from mlver.ops.references.found import DEFAULT_MAX_FILES
 
 EXAMPLES = (
@@ -51,6 +53,10 @@ _Compression = Annotated[
     str | None, typer.Option("--compression", metavar="LEVEL", help="fast, balanced or max, instead of config.toml's.")
 ]
 _Rehash = Annotated[bool, typer.Option("--rehash", help="Read every file, also those that look untouched.")]
+_KeepIfBest = Annotated[
+    str | None,
+    typer.Option("--keep-if-best", metavar="METRIC", help="Add it only if better than all so far; METRIC:min, :max."),
+]
 _References = Annotated[
     list[str], typer.Option("--ref", metavar="URI", help="What stays where it is: s3://, gs://, https://, file:///.")
 ]
@@ -83,6 +89,7 @@ def command(
     base: _Base = None,
     compression: _Compression = None,
     rehash: _Rehash = False,
+    keep_if_best: _KeepIfBest = None,
     references: _References = [],  # noqa: B006
     digest: _Digest = False,
     max_files: _MaxFiles = DEFAULT_MAX_FILES,
@@ -107,6 +114,7 @@ def command(
         metrics=values.metrics(metric),
         exclude=exclude,
         rehash=rehash,
+        keep_if_best=keep_if_best,
         base=base,
         compression=compression,
         references=references,
@@ -117,9 +125,24 @@ def command(
     )
     with call.repository() as repository, call.progress() as progress:
         result = add(repository, request, progress)
+        freed = _collect(repository)
     for warning in result.warnings:
         call.out.warn(warning)
     call.out.result(result, document=_document, brief=_brief, human=_human)
+    if freed:
+        call.out.note(f"Deleted what no version has used for long: {size(freed)} freed (see mlver gc).")
+
+
+def _collect(repository: OpenRepository) -> int:
+    """Delete what nobody uses, now and then; return how many bytes that freed."""
+    from mlver.store.sqlite import CacheDamaged
+
+    try:
+        collected = collect_now_and_then(repository)
+    except CacheDamaged as damage:  # what was asked for is done
+        repository.reopen(damage)
+        return 0
+    return collected.freed_bytes if collected is not None else 0
 
 
 def _arguments(arguments: list[str]) -> list[str]:
@@ -141,6 +164,7 @@ def _document(result: AddResult) -> dict[str, Any]:
         "updated": list(result.updated),
         "weights_identical_to": result.weights_identical_to,
         "tensors_in": result.tensors_in,
+        "not_better": result.not_better,
         "warnings": list(result.warnings),
     }
 
@@ -152,6 +176,9 @@ def _brief(result: AddResult) -> str:
 def _human(out: Output, result: AddResult) -> None:
     version = result.version
     name = Styled(version.name, "name")
+    if result.not_better:
+        out.line("Not added: it is not better than ", name)
+        return
     if result.created:
         out.line(
             "Added ",

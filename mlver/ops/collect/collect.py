@@ -7,7 +7,7 @@ full disk. Killed at any instant it leaves things as they are or aside, where re
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from mlver.errors import IntegrityError, MlverError
 from mlver.history.manifest_blob import MANIFESTS_FOLDER, manifest_id_of, manifest_name
 from mlver.ids import ManifestId, PackId
 from mlver.ops.collect.clock import start_collection
-from mlver.ops.collect.kept import Horizon, past
+from mlver.ops.collect.kept import Horizon
 from mlver.ops.collect.plan import PackPlan, plan_packs
 from mlver.ops.collect.rewriting import DamagedPackError, Rewriter
 from mlver.ops.collect.stock import contains, united, with_bases
@@ -45,6 +45,7 @@ class CollectResult:
         rewritten_packs: Packs that are written anew without what nobody uses.
         bytes_before: Size of all packs before.
         bytes_after: Size of all packs after; an estimate in a dry run.
+        waiting: Versions that were removed lately, whose content stays for the grace period.
         left_bytes: What nobody uses and stays yet: it is young, or in packs of which it is too small a part.
         held_bytes: What no version uses and stays because something rests on it.
         stopped: Why not everything was done that could have been, if so.
@@ -59,6 +60,7 @@ class CollectResult:
     bytes_after: int
     left_bytes: int
     held_bytes: int
+    waiting: tuple[str, ...] = ()
     stopped: str | None = None
     damaged: tuple[str, ...] = ()
 
@@ -74,6 +76,8 @@ def collect(
     progress: Progress | None = None,
     *,
     dry_run: bool = False,
+    only: Collection[str] | None = None,
+    max_rewrite_bytes: int | None = None,
 ) -> CollectResult:
     """Delete what no version uses, and has not used for a while. Others may work meanwhile.
 
@@ -82,6 +86,8 @@ def collect(
         grace_seconds: How long what is not used stays; 0: nothing does, which is for someone who knows to be alone.
         progress: Told of the bytes written anew.
         dry_run: Only say what would be done.
+        only: Removed versions whose content may go, as `NAME:vN`; None for all.
+        max_rewrite_bytes: How much to write anew at most; None for all that is worth it.
 
     Raises:
         IntegrityError: Something is damaged or missing, so that nobody can tell what is used; nothing was deleted.
@@ -94,45 +100,54 @@ def collect(
         storage.sweep()
         put_all_back(storage, PACKS_FOLDER)  # of a collection that was killed
         now_ns = start_collection(storage)
-    survey = Survey(repository, Horizon(now_ns, round(grace_seconds * 1e9)))
+    survey = Survey(repository, Horizon(now_ns, round(grace_seconds * 1e9)), only)
     try:
         survey.look_until_whole()
-        plan = plan_packs(survey.stock(), survey.used(), {pack: survey.is_settled(pack) for pack in survey.contents})
-        planned = _result(survey, plan, past(survey.states, survey.horizon), is_dry_run=dry_run)
+        plan = plan_packs(survey.stock(), survey.used(), survey.settled())
+        planned = planned_result(survey, plan, is_dry_run=dry_run)
         if dry_run:
             return planned
-        collection = _Collection(repository, survey, plan, progress or Silent())
-        return collection.run(planned)
+        return _Collection(repository, survey, plan, progress or Silent(), max_rewrite_bytes).run(planned)
     finally:
         survey.close()
 
 
-def _result(survey: Survey, plan: PackPlan, going: Sequence[ManifestId], *, is_dry_run: bool) -> CollectResult:
+def planned_result(survey: Survey, plan: PackPlan, *, is_dry_run: bool) -> CollectResult:
+    """Return what carrying out a plan would come to, as far as is known before."""
     before = sum(file.size_bytes for file in survey.files.values())
     freed = sum(survey.files[pack].size_bytes for pack in plan.delete)
     freed += sum(plan.figures[pack].dead_bytes for pack in plan.rewrite)
     return CollectResult(
         is_dry_run=is_dry_run,
-        versions=tuple(sorted(name for identity in going for name in survey.states[identity].removed)),
+        versions=tuple(sorted(name for identity in survey.going() for name in survey.states[identity].removed)),
         deleted_packs=len(plan.delete),
         rewritten_packs=len(plan.rewrite),
         bytes_before=before,
         bytes_after=before - freed,
         left_bytes=plan.dead_bytes_left,
         held_bytes=plan.held_bytes,
+        waiting=survey.waiting(),
     )
 
 
 class _Collection:
     """One collection under way. Whatever fails, what was set aside and not deleted is put back."""
 
-    def __init__(self, repository: OpenRepository, survey: Survey, plan: PackPlan, progress: Progress) -> None:
+    def __init__(
+        self,
+        repository: OpenRepository,
+        survey: Survey,
+        plan: PackPlan,
+        progress: Progress,
+        max_rewrite_bytes: int | None,
+    ) -> None:
         self._repository = repository
         self._storage = repository.storage
         self._aside = Aside(repository.storage)
         self._survey = survey
         self._plan = plan
         self._progress = progress
+        self._max_rewrite_bytes = max_rewrite_bytes
         self._deleted = 0
         self._rewritten = 0
         self._stopped: str | None = None
@@ -164,7 +179,7 @@ class _Collection:
 
     def _drop_unused(self) -> tuple[str, ...]:
         """Delete manifests that do not stay and packs that nobody needs; return the versions that are gone."""
-        going = past(self._survey.states, self._survey.horizon)
+        going = self._survey.going()
         names = {identity: state.removed for identity, state in self._survey.states.items()}
         aside = [identity for identity in going if self._aside.take(manifest_name(identity))]
         aside += self._take_over()
@@ -209,14 +224,26 @@ class _Collection:
     # Packs that are written anew
 
     def _rewrite(self) -> None:
-        figures = self._plan.figures
-        self._progress.start(sum(figures[pack].needed_bytes for pack in self._plan.rewrite), "Collecting")
+        packs = self._worth_the_time()
+        self._progress.start(sum(needed_bytes for _, needed_bytes in packs), "Collecting")
         try:
-            for group in _groups([(pack, figures[pack].needed_bytes) for pack in self._plan.rewrite]):
+            for group in _groups(packs):
                 if not self._rewrite_group(group):
                     return
         finally:
             self._progress.done()
+
+    def _worth_the_time(self) -> list[tuple[PackId, int]]:
+        """Return the packs to write anew, with what is needed of each in bytes."""
+        chosen: list[tuple[PackId, int]] = []
+        total = 0
+        for pack in self._plan.rewrite:
+            needed_bytes = self._plan.figures[pack].needed_bytes
+            total += needed_bytes
+            if self._max_rewrite_bytes is not None and total > self._max_rewrite_bytes:
+                break
+            chosen.append((pack, needed_bytes))
+        return chosen
 
     def _rewrite_group(self, group: Sequence[PackId]) -> bool:
         """Write some packs anew; False if there is no room for it."""

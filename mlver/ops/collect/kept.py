@@ -7,13 +7,12 @@ store's clock, from the file of the event that removed a version and from the ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlver.errors import IntegrityError
 from mlver.history import tables as history_tables
 from mlver.history.event import SetRemoved
-from mlver.history.index import LOGS_FOLDER, VersionIndex
+from mlver.history.index import LOGS_FOLDER, NAMES_FOLDER, VersionIndex
 from mlver.history.log import EventLog, part_ranges
 from mlver.history.manifest_blob import MANIFESTS_FOLDER, manifest_id_of, manifest_name
 from mlver.history.records import ArtifactRecord, VersionRecord
@@ -99,6 +98,15 @@ class Logs:
                 states.setdefault(identity, ManifestState((), (), 0))
         return {identity: self._dated(identity, state) for identity, state in states.items()}
 
+    def heads(self) -> dict[str, str]:
+        """Return the number and write id of the newest event of each log, by folder, as it was folded last."""
+        found = {NAMES_FOLDER: self._head(None)}
+        return found | {f"{LOGS_FOLDER}/{a.folder}": self._head(a) for a in self.index.artifacts(empty=True)}
+
+    def _head(self, artifact: ArtifactRecord | None) -> str:
+        events = self.index.events(artifact, limit=1)
+        return f"{events[0].number} {events[0].write_id}" if events else "-"
+
     def _check_folders(self, folders: list[str]) -> None:
         """Refuse logs of artifacts that the log of names does not have: then it is not all there."""
         known = {artifact.folder for artifact in self.index.artifacts(empty=True)}
@@ -150,8 +158,3 @@ def _note(states: dict[ManifestId, ManifestState], version: VersionRecord, remov
         states[version.id] = ManifestState(before.live, (*before.removed, version.name), idle_ns)
     else:
         states[version.id] = ManifestState((*before.live, version.name), before.removed, before.idle_since_ns)
-
-
-def past(states: Mapping[ManifestId, ManifestState], horizon: Horizon) -> list[ManifestId]:
-    """Return the manifests that are here and do not stay."""
-    return sorted(identity for identity, state in states.items() if not stays(state, horizon))

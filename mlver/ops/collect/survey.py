@@ -54,10 +54,12 @@ class Survey:
     Args:
         repository: Which repository.
         horizon: What is too old to stay unused.
+        only: Removed versions whose content may go; None for all.
     """
 
-    def __init__(self, repository: OpenRepository, horizon: Horizon) -> None:
+    def __init__(self, repository: OpenRepository, horizon: Horizon, only: Collection[str] | None = None) -> None:
         self.horizon = horizon
+        self._only = None if only is None else frozenset(only)
         self.states: dict[ManifestId, ManifestState] = {}
         self.contents: dict[PackId, PackContent] = {}
         self.files: dict[PackId, PackFile] = {}
@@ -99,7 +101,21 @@ class Survey:
     def stays(self, identity: ManifestId) -> bool:
         """Tell whether a manifest stays: it is in use, young, or was touched since the first look."""
         state = self.states[identity]
+        if self._only is not None and not self._only.issuperset(state.removed):
+            return True
         return stays(state, self.horizon) or (self._first or {}).get(identity) != state
+
+    def going(self) -> list[ManifestId]:
+        """Return the manifests that are here and do not stay."""
+        return sorted(identity for identity in self.states if not self.stays(identity))
+
+    def keys(self, identity: ManifestId) -> Keys:
+        """Return uint64, sorted: the chunks that a manifest uses which stays; none of one that is not here."""
+        return self._keys.get(identity, united())
+
+    def heads(self) -> dict[str, str]:
+        """Return the number and write id of the newest event of each log, by folder, as of the last look."""
+        return self._logs.heads()
 
     def stock(self) -> Stock:
         """Return what is in the packs, those among them that were set aside."""
@@ -109,9 +125,19 @@ class Survey:
         """Return uint64, sorted: the chunks that manifests which stay use, and what was received and waits."""
         return united(*self._keys.values(), *self._received.values())
 
-    def is_settled(self, pack: PackId) -> bool:
-        """Tell whether a pack is so old that whoever wrote it has said by now what it is for."""
-        return self.horizon.is_past(self.files[pack].modified_ns)
+    def settled(self) -> dict[PackId, bool]:
+        """Return of each pack whether it is so old that whoever wrote it has said by now what it is for."""
+        return {pack: self.horizon.is_past(self.files[pack].modified_ns) for pack in self.contents}
+
+    def waiting(self) -> tuple[str, ...]:
+        """Return the removed versions whose content stays only because they were removed lately."""
+        states = self.states.items()
+        names = (
+            state.removed
+            for identity, state in states
+            if not state.live and state.idle_since_ns is not None and self.stays(identity)
+        )
+        return tuple(sorted(name for group in names for name in group))
 
     def look_until_whole(self) -> None:
         """Look, and refuse to go on where a version that is in use is not wholly here and nowhere else either.

@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from mlver.errors import IntegrityError, NotFoundError
+from mlver.history.manifest import read_manifest, write_manifest
+from mlver.history.manifest_blob import chunk_ids
+from mlver.ops.opening import open_repository
+from mlver.ops.reliance import revive
 from mlver.repository import Repository
 from tests.support.trees import flip
 from tests.unit.ops.collect.conftest import Home, weights
@@ -237,6 +241,48 @@ def test_a_wrong_index_deletes_nothing(trained: Home) -> None:
     trained.collect(0)
     (trained.path / ".mlver" / "index.sqlite").unlink()
     assert trained.check() == LEFT
+
+
+def test_a_file_may_be_called_like_a_chunk(home: Home) -> None:
+    files = {"ab" * 32: b"one", f"chunks/{'cd' * 32}": b"two"}
+    home.add(files, "named")
+    home.add(weights(0))
+    home.remove("m:v0")
+    assert home.collect(0).versions == ("m:v0",)
+    home.add(files | {"more": b"four"}, "named")
+    assert home.check() == {"named:v0", "named:v1"}
+
+
+def test_chunk_ids_are_those_of_the_manifest(trained: Home) -> None:
+    with Repository.open(trained.path) as repository:
+        for revision in LEFT:
+            manifest = repository.manifest(revision)
+            ids = chunk_ids(repository._opened.storage, repository.resolve(revision).id)
+            assert ids == b"".join(chunk.id for file in manifest.files for chunk in file.chunks)
+
+
+def test_what_is_about_to_come_back_stays(trained: Home) -> None:
+    """A `restore` was killed, or is slow, before its event: what it announced counts as young."""
+    opened = open_repository(trained.path / ".mlver")
+    (version,) = [v for v in opened.index.versions(opened.artifact("m"), removed=True) if v.number == 4]
+    revive(opened, version.id, version.name)
+    opened.close()
+    assert "m:v4" not in trained.collect().versions
+    with Repository.open(trained.path) as repository:
+        repository.restore("m:v4")
+    assert "m:v4" in trained.check()
+
+
+def test_what_is_being_added_again_stays(trained: Home) -> None:
+    """An `add` is slow before its event: it wrote a manifest that was there already."""
+    opened = open_repository(trained.path / ".mlver")
+    (version,) = [v for v in opened.index.versions(opened.artifact("m"), removed=True) if v.number == 4]
+    write_manifest(opened.storage, read_manifest(opened.storage, version.id))
+    opened.close()
+    assert "m:v4" not in trained.collect().versions
+    with Repository.open(trained.path) as repository:
+        repository.restore("m:v4")
+    assert "m:v4" in trained.check()
 
 
 @pytest.mark.parametrize("days", [-400, 400])

@@ -1,0 +1,80 @@
+"""`rm --all`, `retain`, `gc` and its plans, and `add --keep-if-best`, as a person sees them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Person
+
+
+def test_all_versions_of_an_artifact_are_removed_after_saying_what_they_take(person: Person) -> None:
+    done = person.run("rm", "net", "--all")
+    assert done.code == 1
+    assert "net has 3 versions: " in done.err
+    assert "of which nothing else uses " in done.err
+    assert "bears the alias 'best'" in done.err
+    assert person.run("rm", "net", "--all", "--dry-run").out == ""
+    assert person.json("log", "net")["versions"]
+    done = person.run("rm", "net", "--all", "--force")
+    assert done.out == "Dropped alias net:best\nRemoved net:v2\nRemoved net:v1\nRemoved net:v0\n"
+    assert person.json("log", "net")["versions"] == []
+    person.run("undo", "--artifact", "net")
+    assert person.run("log", "net", "--oneline").out.count("net:v") == 3
+
+
+def test_gc_says_what_it_does(person: Person) -> None:
+    person.run("rm", "v1")
+    assert "1 version removed lately can be restored" in person.run("gc").err
+    assert "Would delete net:v1\nWould free " in person.run("gc", "--grace", "0", "--dry-run").out
+    assert person.run("restore", "net:v1").code == 0
+    person.run("rm", "v1")
+    done = person.run("gc", "--grace", "0")
+    assert (done.code, done.out.startswith("Deleted net:v1\nFreed ")) == (0, True)
+    done = person.run("restore", "net:v1")
+    assert (done.code, "The content of net:v1 is gone" in done.err) == (1, True)
+    assert person.run("verify").code == 0
+    assert person.run("gc", "-q").out == "0\n"
+
+
+def test_rules_and_a_plan(person: Person) -> None:
+    assert "Everything is kept" in person.run("retain").err
+    assert (
+        person.run("retain", "--last", "1").out.split("\n")[1].startswith("repository  what bears an alias or a tag; ")
+    )
+    shown = person.run("gc", "--plan", "--grace", "0").out
+    assert "To be removed" in shown
+    assert "net:v1" in shown
+    assert "net:v0" not in shown  # it bears an alias
+    (person.here / "plan.json").write_text(person.run("gc", "--plan", "--grace", "0", "--json").out)
+    person.run("note", "v2", "something else happens")
+    done = person.run("gc", "--apply", "plan.json")
+    assert (done.code, "does not fit any more" in done.err) == (14, True)
+    (person.here / "plan.json").write_text(person.run("gc", "--plan", "--grace", "0", "--json").out)
+    done = person.run("gc", "--apply", "plan.json")
+    assert done.out.startswith("Removed net:v1\nDeleted net:v1\nFreed ")
+    assert person.run("retain", "--clear").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("gc --dry-run --plan", "exclude each other"), ("gc --level max", "--level is for --repack"),
+        ("gc --grace soon", "is no duration"), ("gc --apply absent.json", "cannot be read"),
+        ("gc --apply model/config.json", ""), ("rm v0 v1 --all", "one artifact at a time"),
+        ("rm v0 --dry-run", "--all"),
+        ("retain net", "Say what to keep"), ("retain net --type t --last 1", "exclude each other"),
+        ("retain --clear --last 1", "exclude each other"),
+        ("retain --daily soon", "is no duration"), ("add model --keep-if-best acc", "is not given"),
+    ],
+)  # fmt: skip
+def test_wrong_usage(person: Person, arguments: str, message: str) -> None:
+    done = person.run(*arguments.split(" "))
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_only_what_is_better_is_added(person: Person) -> None:
+    (person.here / "model/extra").write_text("x")
+    worse = person.run("add", "model", "--metric", "acc=0.5", "--keep-if-best", "acc")
+    assert worse.out == "Not added: it is not better than net:v2\n"
+    assert person.run("add", "model", "--metric", "acc=0.9", "--keep-if-best", "acc", "-q").out == "net:v3\n"
