@@ -136,6 +136,30 @@ def test_what_was_interrupted_goes_after_the_grace_period(home: Home) -> None:
     assert home.check() == {"m:v0"}
 
 
+def test_a_pack_whose_writer_has_not_said_yet_what_it_is_for_stays(home: Home) -> None:
+    home.add(weights(0))
+    packs = home.packs.keys()
+    home.add(np.random.default_rng(1).bytes(100_000), "lost", "x")
+    with Repository.open(home.path) as repository:
+        identity = repository.resolve("lost:v0").id
+    (home.path / ".mlver" / "manifests" / f"{identity.removeprefix('blake3:')}.json.zst").unlink()
+    for place in (home.path / ".mlver" / "log" / "lost").iterdir():
+        place.unlink()
+    assert home.collect().deleted_packs == 0
+    home.grow_old(14.1)
+    assert home.collect().deleted_packs > 0
+    assert home.packs.keys() == packs
+
+
+def test_a_log_that_no_name_leads_to_stops_it(trained: Home) -> None:
+    for place in (trained.path / ".mlver" / "names").iterdir():
+        place.unlink()
+    packs = trained.packs
+    with pytest.raises(IntegrityError, match="which no event in names/ tells of"):
+        trained.collect(0)
+    assert trained.packs == packs
+
+
 def test_no_grace_means_at_once(home: Home) -> None:
     home.add(weights(0))
     home.add(np.random.default_rng(1).bytes(100_000), "data", "x")

@@ -136,7 +136,8 @@ def test_a_pull_that_is_killed_goes_on(ada: OpenRepository, proxy: Proxy, place:
 def run_all(commands: Sequence[Sequence[str]], kill: random.Random) -> int:
     """Run processes at once, each killed after a while and run again until it ends; return how many were killed."""
     running = [subprocess.Popen(command, cwd=TOP) for command in commands]
-    ends = [time.monotonic() + kill.uniform(0.3, 1.5) for _ in running]
+    # The first time before a process can be through on any machine.
+    ends = [time.monotonic() + kill.uniform(0.05, 0.4) for _ in running]
     kills = 0
     while any(process.poll() != 0 for process in running):
         time.sleep(0.02)
