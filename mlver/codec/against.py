@@ -33,7 +33,7 @@ _NEAR = 0.1
 _CLEAR = 1 / 2
 """What leaves less than this needs no comparison with what the chunk takes by itself."""
 _WORTH_SORTING = 0.97
-"""How small LEVELS must be against DELTA to be worth its time, which is twice as long."""
+"""How small LEVELS must be against DELTA to be worth the time that decoding it takes: twice as long."""
 
 _DECODERS: dict[int, Callable[[Buffer, int, Buffer], memoryview]] = {
     DELTA: delta.decode,

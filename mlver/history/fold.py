@@ -42,8 +42,8 @@ def apply(db: sqlite3.Connection, key: int, event: Event) -> None:
     for action in event.actions:
         apply_action(db, key, event, action)
     db.execute(
-        "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)",
-        (key, event.number, encode_event(event), event.undoes),
+        "INSERT OR REPLACE INTO events VALUES (?, ?, ?)",
+        (key, event.number, encode_event(event)),
     )
 
 

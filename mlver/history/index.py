@@ -239,6 +239,19 @@ class VersionIndex:
             found.setdefault(manifest, []).append((name, number, bool(removed)))
         return found
 
+    def removed_manifests(self) -> list[str]:
+        """Return the manifests that no version has but removed ones."""
+        rows = self._rows(
+            "SELECT DISTINCT manifest FROM versions v WHERE removed AND NOT EXISTS "
+            "(SELECT 1 FROM versions w WHERE w.manifest = v.manifest AND NOT w.removed)"
+        )
+        return [manifest for (manifest,) in rows]
+
+    def count_versions(self) -> int:
+        """Return how many versions there are, removed or not."""
+        ((count,),) = self._rows("SELECT count(*) FROM versions")
+        return int(count)
+
     def events(self, artifact: ArtifactRecord | None, limit: int | None = None) -> list[Event]:
         """Return the newest events of a log, newest first."""
         return self._events("artifact = ? ORDER BY number DESC LIMIT ?", artifact, -1 if limit is None else limit)

@@ -20,5 +20,5 @@ CREATE INDEX versions_by_weights ON versions (weights);
 CREATE TABLE aliases (
     artifact INTEGER, alias TEXT, version INTEGER, PRIMARY KEY (artifact, alias)) WITHOUT ROWID;
 CREATE TABLE events (
-    artifact INTEGER, number INTEGER, data BLOB, undoes INTEGER, PRIMARY KEY (artifact, number)) WITHOUT ROWID;
+    artifact INTEGER, number INTEGER, data BLOB, PRIMARY KEY (artifact, number)) WITHOUT ROWID;
 """

@@ -44,8 +44,7 @@ def _is_due(repository: OpenRepository) -> bool:
 
 def _is_worth_it(repository: OpenRepository) -> bool:
     """Tell whether a removed version has its content still, and looking through all of them takes no time."""
-    manifests = repository.index.all_manifests()
-    removed = [identity for identity, uses in manifests.items() if all(is_removed for _, _, is_removed in uses)]
-    return len(manifests) <= _MAX_VERSIONS and any(
-        repository.storage.exists(manifest_name(identity)) for identity in removed
+    removed = repository.index.removed_manifests()
+    return any(repository.storage.exists(manifest_name(identity)) for identity in removed) and (
+        repository.index.count_versions() <= _MAX_VERSIONS
     )
