@@ -104,10 +104,10 @@ def make_noise(path: Path, size_bytes: int, *, mixed: bool) -> None:
         folder.mkdir()
         written = versions = 0
         while written < size_bytes:
-            for number in range(FILES):
-                if not mixed or not versions or source.random() < 1 / 3:
-                    (folder / str(number)).write_bytes(source.randbytes(FILE_BYTES))
-                    written += FILE_BYTES
+            changed = [n for n in range(FILES) if source.random() < 1 / 3] or [versions % FILES]
+            for number in changed if mixed and versions else range(FILES):
+                (folder / str(number)).write_bytes(source.randbytes(FILE_BYTES))
+                written += FILE_BYTES
             repository.add(folder, name="m", type="t", compression="fast")
             versions += 1
         for number in range(0, versions - 1, 2 if mixed else 5):

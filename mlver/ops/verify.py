@@ -10,10 +10,11 @@ from typing import Literal
 from mlver.chunks import ChunkReader
 from mlver.errors import IntegrityError, MlverError
 from mlver.history.event import CreateArtifact
-from mlver.history.index import NAMES_FOLDER
+from mlver.history.index import NAMES_FOLDER, RUNS_FOLDER
 from mlver.history.log import EventLog
 from mlver.history.manifest import FileEntry, Manifest, manifest_name, read_manifest
-from mlver.history.records import VersionRecord
+from mlver.history.records import RUNS, VersionRecord
+from mlver.history.run_blob import blob_name, blobs_named_by, read_blob
 from mlver.ids import ChunkId, ManifestId
 from mlver.ops.collect.clock import COLLECTED_NAME
 from mlver.ops.opening import OpenRepository
@@ -48,7 +49,7 @@ class Damage:
     """One damaged or missing thing.
 
     Attributes:
-        kind: `chunk`, `manifest`, `pack` or `log`.
+        kind: `chunk`, `manifest`, `pack`, `log` or `blob` (what a run left).
         name: Its id or name.
         reason: What is wrong with it.
         hurts: What cannot be restored on account of it.
@@ -68,7 +69,7 @@ class VerifyResult:
         checked_versions: Versions whose manifests were read.
         checked_chunks: Distinct chunks that were read and hashed.
         checked_bytes: Their raw size.
-        damaged: All damage, in this order: logs, packs, manifests, chunks.
+        damaged: All damage, in this order: logs, blobs, packs, manifests, chunks.
         references: How each reference stands, by URI.
     """
 
@@ -114,7 +115,7 @@ def verify(
         repository.index.refresh()
     repository.refresh_packs()
     if revision is None:
-        damaged += _check_packs(repository)
+        damaged += _check_blobs(repository) + _check_packs(repository)
     versions = _versions(repository, revision)
     wanted: dict[ChunkId, int] = {}
     elsewhere = _Elsewhere(repository)
@@ -182,14 +183,26 @@ class _Elsewhere:
 def _check_logs(repository: OpenRepository) -> list[Damage]:
     """Read every event from its own file, whatever the index and the segments say."""
     damaged = []
-    folders = [NAMES_FOLDER]
+    folders = [NAMES_FOLDER, RUNS_FOLDER]
     for folder in folders:
         try:
             for event in EventLog(repository.storage, folder).single_events():
                 folders += [f"log/{action.artifact}" for action in event.actions if isinstance(action, CreateArtifact)]
         except IntegrityError as error:
-            hurts = () if folder == NAMES_FOLDER else (Hurt(folder.removeprefix("log/"), None, ()),)
+            hurts = () if folder in (NAMES_FOLDER, RUNS_FOLDER) else (Hurt(folder.removeprefix("log/"), None, ()),)
             damaged.append(Damage("log", folder, error.message, hurts))
+    return damaged
+
+
+def _check_blobs(repository: OpenRepository) -> list[Damage]:
+    """Read what runs left, as far as a log names it."""
+    index = repository.index
+    damaged = []
+    for identity in blobs_named_by(event for log in (RUNS, *index.artifacts()) for event in index.events_from(log, 0)):
+        try:
+            read_blob(repository.storage, identity)
+        except IntegrityError as error:
+            damaged.append(Damage("blob", blob_name(identity), error.message, ()))
     return damaged
 
 

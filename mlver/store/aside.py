@@ -27,7 +27,7 @@ class AsideStorage(Storage, Protocol):
     """A storage in which things can be set aside, and which has a clock of its own."""
 
     def rename(self, name: str, to: str, *, replace: bool = True) -> bool:
-        """Give a blob another name in its folder, in one step that need not be durable.
+        """Give a blob another name, in one step that need not be durable.
 
         Args:
             name: The blob.

@@ -16,7 +16,7 @@ from mlver.errors import IntegrityError, MlverError, NotFoundError
 from mlver.store import temporary
 from mlver.store.exclusive import publish_exclusively
 from mlver.store.failures import storage_error
-from mlver.store.storage import TEMPORARY_FOLDER, Buffer, check_name
+from mlver.store.storage import TEMPORARY_FOLDER, Blob, Buffer, check_name
 from mlver.store.temporary import TemporaryFile
 
 if TYPE_CHECKING:
@@ -68,6 +68,24 @@ class LocalStorage:
             except _AbsentFolderError:
                 return []
         return sorted(name for name in names if folder or name != TEMPORARY_FOLDER)
+
+    def list_blobs(self, folder: str) -> dict[str, Blob]:
+        """Return all blobs below a folder by their path in it; see `RemoteStorage.list_blobs`."""
+        found: dict[str, Blob] = {}
+        rest = [""]
+        while rest:
+            below = rest.pop()
+            for last in self.list("/".join(filter(None, (folder, below)))):
+                path = f"{below}/{last}" if below else last
+                place = f"{folder}/{path}" if folder else path
+                status = self._status_of_any(place)
+                if status is None:
+                    continue  # gone since it was listed
+                if stat.S_ISDIR(status.st_mode):
+                    rest.append(path)
+                elif _is_blob(status, place):
+                    found[path] = Blob(status.st_size, status.st_mtime_ns)
+        return found
 
     def create(self, name: str, data: Buffer) -> bool:
         """See `Storage.create`."""
@@ -133,15 +151,13 @@ class LocalStorage:
 
     def rename(self, name: str, to: str, *, replace: bool = True) -> bool:
         """See `mlver.store.aside.AsideStorage.rename`."""
-        check_name(to)
         with self._failing("write", name):
             try:
-                with self._parent(name) as (folder, last):
-                    target = to.rpartition("/")[2]
+                with self._parent(name) as (folder, last), self._parent(to, create=True) as (other, target):
                     if replace:
-                        os.rename(last, target, src_dir_fd=folder, dst_dir_fd=folder)
+                        os.rename(last, target, src_dir_fd=folder, dst_dir_fd=other)
                         return True
-                    publish_exclusively(last, folder, target, folder)
+                    publish_exclusively(last, folder, target, other)
                     with suppress(FileNotFoundError):  # renamed without a link, on file systems that have none
                         os.unlink(last, dir_fd=folder)
                     return True
@@ -186,13 +202,17 @@ class LocalStorage:
 
     def _status(self, name: str) -> os.stat_result | None:
         """Return what is known of a blob, None if there is none."""
+        status = self._status_of_any(name)
+        return status if status is not None and _is_blob(status, name) else None
+
+    def _status_of_any(self, name: str) -> os.stat_result | None:
+        """Return what is known of a blob or folder, None if there is none."""
         with self._failing("read", name):
             try:
                 with self._parent(name) as (folder, last):
-                    status = os.stat(last, dir_fd=folder, follow_symlinks=False)
+                    return os.stat(last, dir_fd=folder, follow_symlinks=False)
             except (NotFoundError, FileNotFoundError):
                 return None
-        return status if _is_blob(status, name) else None
 
     def _sync_one(self, folder: str) -> None:
         if folder:

@@ -91,6 +91,8 @@ def open_cache(path: Path | None, schemas: Sequence[str]) -> CacheConnection:
         A connection to the file, or to memory when the file cannot be used. It never fails.
     """
     if path is not None:
+        if path.is_symlink():  # which leads to a database of someone else's, whose tables would be dropped
+            return _replace(path, schemas, OSError("it is a link"))
         try:
             return _open_file(path, schemas)
         except sqlite3.Error as error:
@@ -142,6 +144,7 @@ def _connect(database: str, schemas: Sequence[str], patience_seconds: float) -> 
         database, timeout=patience_seconds, isolation_level=None, check_same_thread=False, factory=CacheConnection
     )
     try:
+        connection.execute("PRAGMA trusted_schema=OFF")  # the file may have come with a repository from others
         connection.execute("PRAGMA journal_mode=TRUNCATE")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA temp_store=MEMORY")

@@ -7,7 +7,7 @@ memory, or a remote. What matters here is not the signatures but the promises; `
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mlver.errors import IntegrityError
 
@@ -23,6 +23,18 @@ _DEVICE = re.compile(
     re.IGNORECASE,
 )
 _MAX_COMPONENT_BYTES = 255
+
+
+class Blob(NamedTuple):
+    """A blob in a listing.
+
+    Attributes:
+        size_bytes: Its size.
+        modified_ns: When it was written, by the storage's clock, in nanoseconds.
+    """
+
+    size_bytes: int
+    modified_ns: int
 
 
 class StagedBlob(Protocol):

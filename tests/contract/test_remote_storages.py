@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 
 import pytest
@@ -40,6 +41,16 @@ class RemoteContract(StorageContract):
             storage.put(name, name.encode())
         assert storage.list_deep("log") == {"a/1": 7, "a/2": 7, "b/1": 7}
         assert storage.list_deep("nowhere") == {}
+
+    def test_a_listing_of_blobs_has_sizes_and_times(self, storage: RemoteStorage) -> None:
+        before = time.time_ns()
+        for name in ("log/a/1", "packs/x"):
+            storage.put(name, name.encode())
+        found = storage.list_blobs("")
+        assert {name: blob.size_bytes for name, blob in found.items()} == {"log/a/1": 7, "packs/x": 7}
+        for blob in found.values():  # by the same machine's clock, here; some servers know no fractions
+            assert before - 2e9 < blob.modified_ns < time.time_ns() + 2e9
+        assert storage.list_blobs("log").keys() == {"a/1"}
 
 
 class TestMemory(StorageContract):

@@ -51,10 +51,12 @@ def _bounded(storage: AsideStorage, boot: str, up_ns: int, now_ns: int) -> int:
     """Return a time that is not further from the last collection's than the machine was up since."""
     try:
         document = json.loads(storage.read(COLLECTED_NAME))
-        before, was_up, was_boot = int(document["now"]), int(document["up"]), str(document["boot"])
+        before, was_up, was_boot = document["now"], document["up"], document["boot"]
+        if type(before) is not int or type(was_up) is not int:
+            raise TypeError(before)
     except NotFoundError:
         return now_ns
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return now_ns  # it is not what this program writes, and will be
     if not boot or boot != was_boot:
         return now_ns

@@ -15,7 +15,7 @@ from mlver.errors import IntegrityError, MlverError
 from mlver.history.manifest_blob import MANIFESTS_FOLDER, manifest_id_of, manifest_name
 from mlver.ids import ManifestId, PackId
 from mlver.ops.collect.clock import start_collection
-from mlver.ops.collect.kept import Horizon
+from mlver.ops.collect.kept import Horizon, in_order
 from mlver.ops.collect.plan import PackPlan, plan_packs
 from mlver.ops.collect.rewriting import DamagedPackError, Rewriter
 from mlver.ops.collect.stock import contains, united, with_bases
@@ -28,6 +28,7 @@ from mlver.store.sqlite import CacheDamaged
 
 if TYPE_CHECKING:
     from mlver.ops.collect.stock import Keys
+    from mlver.ops.remotes.collect.survey import RemoteSurvey
 
 DEFAULT_GRACE_SECONDS = 14 * 86_400.0
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -50,6 +51,7 @@ class CollectResult:
         held_bytes: What no version uses and stays because something rests on it.
         stopped: Why not everything was done that could have been, if so.
         damaged: What is wrong with packs that could not be written anew, and were left alone.
+        remote: Where, if it was not here.
     """
 
     is_dry_run: bool
@@ -63,6 +65,7 @@ class CollectResult:
     waiting: tuple[str, ...] = ()
     stopped: str | None = None
     damaged: tuple[str, ...] = ()
+    remote: str | None = None
 
     @property
     def freed_bytes(self) -> int:
@@ -112,14 +115,14 @@ def collect(
         survey.close()
 
 
-def planned_result(survey: Survey, plan: PackPlan, *, is_dry_run: bool) -> CollectResult:
+def planned_result(survey: Survey | RemoteSurvey, plan: PackPlan, *, is_dry_run: bool) -> CollectResult:
     """Return what carrying out a plan would come to, as far as is known before."""
     before = sum(file.size_bytes for file in survey.files.values())
     freed = sum(survey.files[pack].size_bytes for pack in plan.delete)
     freed += sum(plan.figures[pack].dead_bytes for pack in plan.rewrite)
     return CollectResult(
         is_dry_run=is_dry_run,
-        versions=tuple(sorted(name for identity in survey.going() for name in survey.states[identity].removed)),
+        versions=in_order(name for identity in survey.going() for name in survey.states[identity].removed),
         deleted_packs=len(plan.delete),
         rewritten_packs=len(plan.rewrite),
         bytes_before=before,
@@ -188,7 +191,7 @@ class _Collection:
         for identity in gone:
             self._aside.delete(manifest_name(identity))
         self._deleted = self._settle(packs, self._plan.needed)
-        return tuple(sorted(name for identity in gone for name in names.get(identity, ())))
+        return in_order(name for identity in gone for name in names.get(identity, ()))
 
     def _take_over(self) -> list[ManifestId]:
         """Take the manifests that a collection which was killed, or is under way too, has aside."""
@@ -227,7 +230,7 @@ class _Collection:
         packs = self._worth_the_time()
         self._progress.start(sum(needed_bytes for _, needed_bytes in packs), "Collecting")
         try:
-            for group in _groups(packs):
+            for group in groups_of(packs):
                 if not self._rewrite_group(group):
                     return
         finally:
@@ -303,7 +306,7 @@ class _Collection:
             self._repository.reopen(damage)
 
 
-def _groups(packs: Sequence[tuple[PackId, int]]) -> Iterator[list[PackId]]:
+def groups_of(packs: Sequence[tuple[PackId, int]]) -> Iterator[list[PackId]]:
     """Yield packs in groups that fill one new pack, given what is needed of each in bytes."""
     group: list[PackId] = []
     size_bytes = 0

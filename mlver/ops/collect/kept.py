@@ -7,6 +7,7 @@ store's clock, from the file of the event that removed a version and from the ma
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mlver.errors import IntegrityError
@@ -54,6 +55,12 @@ class Horizon:
         return self.grace_ns == 0 or self.now_ns - time_ns >= self.grace_ns
 
 
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of versions by artifact, and then by number."""
+    split = sorted((name.rpartition(":v")[::2] for name in names), key=lambda pair: (pair[0], int(pair[1])))
+    return tuple(f"{artifact}:v{number}" for artifact, number in split)
+
+
 def stays(state: ManifestState, horizon: Horizon) -> bool:
     """Tell whether a manifest stays."""
     return bool(state.live) or state.idle_since_ns is None or not horizon.is_past(state.idle_since_ns)
@@ -92,7 +99,7 @@ class Logs:
             versions = self.index.versions(artifact, removed=True)
             removed_at = self._removed_at(artifact, [version for version in versions if version.removed])
             for version in versions:
-                _note(states, version, removed_at.get(version.number, 0))
+                note_version(states, version, removed_at.get(version.number, 0))
         for name in self._storage.list(MANIFESTS_FOLDER):
             if (identity := manifest_id_of(name)) is not None:
                 states.setdefault(identity, ManifestState((), (), 0))
@@ -151,7 +158,14 @@ class Logs:
         return ManifestState(state.live, state.removed, idle_ns)
 
 
-def _note(states: dict[ManifestId, ManifestState], version: VersionRecord, removed_at_ns: int) -> None:
+def note_version(states: dict[ManifestId, ManifestState], version: VersionRecord, removed_at_ns: int) -> None:
+    """Note a version with the state of its manifest.
+
+    Args:
+        states: The states so far.
+        version: The version.
+        removed_at_ns: When it was removed, if it was.
+    """
     before = states.get(version.id, ManifestState((), (), 0))
     if version.removed:
         idle_ns = max(before.idle_since_ns or 0, removed_at_ns)

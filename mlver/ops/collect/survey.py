@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mlver.errors import IntegrityError, NotFoundError
 from mlver.history.manifest_blob import chunk_ids, manifest_name
 from mlver.ids import ManifestId, PackId
-from mlver.ops.collect.kept import Horizon, Logs, ManifestState, stays
+from mlver.ops.collect.kept import Horizon, Logs, ManifestState, in_order, stays
 from mlver.ops.collect.stock import (
     PackContent,
     Stock,
@@ -137,7 +137,7 @@ class Survey:
             for identity, state in states
             if not state.live and state.idle_since_ns is not None and self.stays(identity)
         )
-        return tuple(sorted(name for group in names for name in group))
+        return in_order(name for group in names for name in group)
 
     def look_until_whole(self) -> None:
         """Look, and refuse to go on where a version that is in use is not wholly here and nowhere else either.
@@ -215,7 +215,7 @@ class Survey:
 
     def _look_into_incoming(self) -> None:
         """Count what was received and is not in its place yet as used, and what it rests on too."""
-        root = self._repository.root / _INCOMING_FOLDER
+        root = self._repository.own_folder(_INCOMING_FOLDER)
         if not root.is_dir():
             return
         storage = LocalStorage(root)

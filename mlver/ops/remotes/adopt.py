@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 
 from mlver.errors import ConflictError, MlverError
 from mlver.history.event import ContinueLog, Event, encode_event, new_event
-from mlver.history.index import NAMES_FOLDER
+from mlver.history.index import log_folder
 from mlver.history.log import SEGMENT_EVENTS
-from mlver.history.records import ArtifactRecord
+from mlver.history.records import RUNS_KEY, ArtifactRecord
 from mlver.ops.opening import OpenRepository
 from mlver.ops.origins import correct_origins
+from mlver.ops.remotes.blobs import obtain_blobs
 from mlver.ops.remotes.opening import OpenRemote, open_remote
 from mlver.ops.remotes.replay import Replayed, Scratch
 
@@ -36,14 +37,14 @@ class Adopted:
     notices: list[str] = field(default_factory=list)
 
 
-def folder_of(artifact: ArtifactRecord | None) -> str:
-    """Return the folder of an artifact's log, or (None) of the log of names."""
-    return f"log/{artifact.folder}" if artifact else NAMES_FOLDER
-
-
 def scratch_of(repository: OpenRepository, artifact: ArtifactRecord | None, first: int) -> Scratch:
-    """Return the state that a log's events below number `first` add up to."""
-    scratch = Scratch(artifact.name if artifact else None)
+    """Return the state that a log's events below number `first` add up to.
+
+    What is said of runs holds after whatever others said, so of their log nothing is needed.
+    """
+    if artifact is not None and artifact.key == RUNS_KEY:
+        return Scratch(artifact, first)
+    scratch = Scratch(artifact)
     events = repository.index.events_from(artifact, 0)
     scratch.apply(event for event in events if event.number < first)
     return scratch
@@ -68,6 +69,7 @@ def adopt(
 
     Raises:
         ConflictError: The log shares more with another remote than with this one.
+        IntegrityError: The remote's events contradict each other; the log is as it was.
         MlverError: The repository cannot be written; it is as it was.
     """
     index = repository.index
@@ -79,6 +81,7 @@ def adopt(
         if not missing:
             _note(remote, artifact, first + same - 1)
             return Adopted()
+        obtain_blobs(repository, remote, missing)
         adopted = (
             _rebase(repository, remote, artifact, missing, pending)
             if pending
@@ -97,6 +100,7 @@ def _append(repository: OpenRepository, artifact: ArtifactRecord | None, missing
     log, number = repository.index.tail(artifact)
     if number != missing[0].number:
         return None
+    repository.index.try_out(artifact, missing)
     for event in missing:
         if not log.append(event):
             return None
@@ -148,7 +152,7 @@ def _refuse_other_history(
         if name == remote.name:
             continue
         with open_remote(repository, name, check=False) as other:
-            if other.known_head(folder_of(artifact)) >= start and other.address != remote.address:
+            if other.known_head(log_folder(artifact)) >= start and other.address != remote.address:
                 what = repr(artifact.name) if artifact else "names"
                 raise ConflictError(
                     f"The remotes {name!r} and {remote.name!r} have different histories of {what}.",
@@ -165,6 +169,6 @@ def _common(local: Sequence[Event], news: Sequence[Event]) -> int:
 
 
 def _note(remote: OpenRemote, artifact: ArtifactRecord | None, number: int) -> None:
-    folder = folder_of(artifact)
+    folder = log_folder(artifact)
     if number > remote.known_head(folder):
         remote.note_head(folder, number)

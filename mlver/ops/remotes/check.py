@@ -9,14 +9,16 @@ from functools import partial
 
 from mlver.errors import IntegrityError, NotFoundError, RemoteError
 from mlver.history.event import decode_event
-from mlver.history.index import NAMES_FOLDER
+from mlver.history.index import NAMES_FOLDER, RUNS_FOLDER, log_folder
 from mlver.history.manifest import manifest_name, read_manifest
-from mlver.history.records import VersionRecord
-from mlver.ids import ChunkId, ManifestId, PackId
+from mlver.history.records import RUNS, VersionRecord
+from mlver.history.run_blob import blob_name, blobs_named_by, check_blob
+from mlver.ids import BlobId, ChunkId, ManifestId, PackId
 from mlver.ops.opening import OpenRepository
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress, Silent
-from mlver.ops.remotes.elsewhere import published
+from mlver.ops.remotes.adopt import scratch_of
+from mlver.ops.remotes.fetch import read_news
 from mlver.ops.remotes.mend import chunk_damage
 from mlver.ops.remotes.opening import OpenRemote, open_remote
 from mlver.ops.remotes.pack_listing import read_hint
@@ -40,8 +42,8 @@ def verify_remote(
         if remote.is_read_only:
             raise RemoteError(f"{remote.address.url} cannot be listed, so not all of it can be checked.")
         repository.index.refresh()
-        versions = _versions(repository)
-        found = _Found(damaged=_check_logs(remote))
+        versions = _versions(repository, remote)
+        found = _Found(damaged=_check_logs(remote) + _check_blobs(repository, remote))
         _check_manifests(remote, versions, found)
         _check_packs(remote, found, progress or Silent())
         absent = _absent_chunks(found)
@@ -86,12 +88,24 @@ class _Found:
     raw_bytes: int = 0
 
 
-def _versions(repository: OpenRepository) -> list[VersionRecord]:
-    """Return the versions that the remote was known to have."""
-    there = published(repository)
-    index = repository.index
-    every = [version for artifact in index.artifacts() for version in index.versions(artifact, removed=True)]
-    return [version for version in every if version.id in there]
+def _versions(repository: OpenRepository, remote: OpenRemote) -> list[VersionRecord]:
+    """Return the versions that the remote has, as it says now: others may have removed some, and collected them."""
+    artifacts = {log_folder(artifact): artifact for artifact in repository.index.artifacts(empty=True)}
+    try:
+        news = read_news(remote, list(artifacts))
+    except IntegrityError:
+        news = {}  # what is damaged is told of below
+    found = []
+    for folder, artifact in artifacts.items():
+        first = remote.known_head(folder) + 1
+        scratch = scratch_of(repository, artifact, first)
+        try:
+            start, events = news.get(folder, (first, []))
+            scratch.apply(events if start == first else [])
+            found += scratch.index.versions(scratch.artifact, removed=True)
+        finally:
+            scratch.close()
+    return found
 
 
 def _noted(damage: Damage) -> str:
@@ -108,7 +122,7 @@ def _chunk(damage: Damage) -> ChunkId:
 def _check_logs(remote: OpenRemote) -> list[Damage]:
     """Read every event from its own file."""
     damaged = []
-    for folder in (NAMES_FOLDER, *(f"log/{name}" for name in remote.storage.list("log"))):
+    for folder in (NAMES_FOLDER, RUNS_FOLDER, *(f"log/{name}" for name in remote.storage.list("log"))):
         names = [name for name in remote.storage.list(folder) if len(name) == 17 and name[:12].isdigit()]
         wanted = {f"{number:012d}.json" for number in range(int(max(names)[:12]) + 1)} if names else set()
 
@@ -117,13 +131,35 @@ def _check_logs(remote: OpenRemote) -> list[Damage]:
             try:
                 decode_event(remote.storage.read(place), int(name[:12]), place)
             except (IntegrityError, NotFoundError) as error:
-                hurts = () if folder == NAMES_FOLDER else (Hurt(folder.removeprefix("log/"), None, ()),)
+                is_of_all = folder in (NAMES_FOLDER, RUNS_FOLDER)
+                hurts = () if is_of_all else (Hurt(folder.removeprefix("log/"), None, ()),)
                 return Damage("log", place, error.message, hurts)
             return None
 
         with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="mlver-check") as pool:
             damaged += [found for found in pool.map(check, sorted(wanted)) if found is not None]
     return damaged
+
+
+def _check_blobs(repository: OpenRepository, remote: OpenRemote) -> list[Damage]:
+    """Read what runs left there: all that the logs up to what the remote is known to have name."""
+    index = repository.index
+    events = [
+        event
+        for log in (RUNS, *index.artifacts())
+        for event in index.events_from(log, 0)
+        if event.number <= remote.known_head(log_folder(log))
+    ]
+
+    def check(identity: BlobId) -> Damage | None:
+        try:
+            check_blob(remote.storage.read(blob_name(identity)), identity)
+        except (IntegrityError, NotFoundError) as error:
+            return Damage("blob", blob_name(identity), error.message, ())
+        return None
+
+    with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="mlver-check") as pool:
+        return [found for found in pool.map(check, blobs_named_by(events)) if found is not None]
 
 
 def _check_manifests(remote: OpenRemote, versions: Sequence[VersionRecord], found: _Found) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from mlver.history.event import AddVersion, CreateArtifact, Event
-from mlver.history.index import NAMES_FOLDER
-from mlver.history.records import ArtifactRecord
+from mlver.history.index import NAMES_FOLDER, NAMES_KEY, RUNS_FOLDER, log_folder
+from mlver.history.records import RUNS, ArtifactRecord
+from mlver.history.run_actions import RunAction
 from mlver.ops.opening import OpenRepository
 from mlver.ops.remotes.adopt import Adopted, adopt
 from mlver.ops.remotes.joining import join_strays
@@ -51,6 +52,7 @@ class FetchResult:
         artifacts: Those with news, by name.
         notices: What of this machine's naming was left out, and why.
         requests: How many requests it took; 0 for a folder.
+        run_count: Runs that are new here, or of which there is news.
     """
 
     remote: str
@@ -59,6 +61,7 @@ class FetchResult:
     artifacts: tuple[ArtifactNews, ...]
     notices: tuple[str, ...]
     requests: int
+    run_count: int = 0
 
 
 def fetch(repository: OpenRepository, remote_name: str | None = None, dry_run: bool = False) -> FetchResult:
@@ -77,6 +80,7 @@ def fetch(repository: OpenRepository, remote_name: str | None = None, dry_run: b
 def fetch_from(repository: OpenRepository, remote: OpenRemote, dry_run: bool = False) -> FetchResult:
     """Do the work of `fetch` with an open remote; see there."""
     repository.index.refresh()
+    accept_losses(repository, remote)
     first = remote.known_head(NAMES_FOLDER) + 1
     names = log_of(remote, NAMES_FOLDER).read_from(first)
     notices = [] if dry_run else settle_names(repository, remote, first, names)
@@ -87,7 +91,9 @@ def fetch_from(repository: OpenRepository, remote: OpenRemote, dry_run: bool = F
         created = [action.artifact for event in names for action in event.actions if isinstance(action, CreateArtifact)]
         artifacts |= {f"log/{name}": None for name in created if f"log/{name}" not in artifacts}
     found = []
-    for folder, (start, events) in read_news(remote, list(artifacts)).items():
+    news = read_news(remote, [RUNS_FOLDER, *artifacts])
+    run_count = _take_runs(repository, remote, *news.pop(RUNS_FOLDER, (0, [])), dry_run=dry_run)
+    for folder, (start, events) in news.items():
         artifact = artifacts[folder]
         fresh = _fresh(repository, artifact, start, events)
         adopted = Adopted()
@@ -103,6 +109,8 @@ def fetch_from(repository: OpenRepository, remote: OpenRemote, dry_run: bool = F
                     tuple(adopted.notices),
                 )
             )
+    if repository.hooks is not None and not dry_run:
+        repository.hooks.note_remote(repository, "fetch", remote, found)
     return FetchResult(
         remote.name,
         remote.address.url,
@@ -110,12 +118,35 @@ def fetch_from(repository: OpenRepository, remote: OpenRemote, dry_run: bool = F
         tuple(sorted(found, key=lambda came: came.artifact)),
         tuple(notices),
         remote.storage.requests if isinstance(remote.storage, RemoteStorage) else 0,
+        run_count,
     )
+
+
+def _take_runs(repository: OpenRepository, remote: OpenRemote, start: int, events: list[Event], dry_run: bool) -> int:
+    """Let the log of runs here be the remote's, with unpushed events after it; return how many runs it is about."""
+    fresh = _fresh(repository, RUNS, start, events)
+    if events and not dry_run:
+        adopt(repository, remote, RUNS, start, events)
+    return count_runs(fresh)
+
+
+def count_runs(events: Iterable[Event]) -> int:
+    """Return how many runs some events are about."""
+    return len({action.run for event in events for action in event.actions if isinstance(action, RunAction)})
 
 
 def log_of(remote: OpenRemote, folder: str) -> RemoteLog:
     """Return a log of a remote."""
     return RemoteLog(remote.storage, folder, listable=not remote.is_read_only)
+
+
+def accept_losses(repository: OpenRepository, remote: OpenRemote) -> None:
+    """Where the newest events of a log are gone here that the remote has, go on from what is left: they come again."""
+    index = repository.index
+    heads = {log_folder(log): index.head(log.key) for log in (RUNS, *index.artifacts(empty=True))}
+    for folder, head in {NAMES_FOLDER: index.head(NAMES_KEY), **heads}.items():
+        if remote.known_head(folder) > head:
+            remote.note_head(folder, head)
 
 
 def settle_names(repository: OpenRepository, remote: OpenRemote, first: int, names: Sequence[Event]) -> list[str]:
@@ -141,11 +172,11 @@ def read_news(remote: OpenRemote, folders: Sequence[str]) -> dict[str, tuple[int
         IntegrityError: An event is damaged or missing.
         RemoteError: The remote failed.
     """
-    listing = _listing(remote, folders)
+    listing = _listing(remote, [folder for folder in folders if folder != RUNS_FOLDER])
 
     def read(folder: str) -> tuple[str, int, list[Event]]:
         first = remote.known_head(folder) + 1
-        if listing is None:
+        if listing is None or folder == RUNS_FOLDER:
             return folder, first, log_of(remote, folder).read_from(first)
         names = listing.get(folder, frozenset())
         if first > 0 and f"{first - 1:012d}.json" not in names:

@@ -38,7 +38,7 @@ class Incoming:
 
     def __init__(self, repository: OpenRepository, wanted: Collection[ChunkId]) -> None:
         self._repository = repository
-        self._root = repository.root / _FOLDER
+        self._root = repository.own_folder(_FOLDER)
         try:
             self._root.mkdir(exist_ok=True)
         except OSError as error:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from mlver.errors import MlverError
 from mlver.history.event import encode_event
-from mlver.history.index import NAMES_FOLDER
+from mlver.history.index import NAMES_FOLDER, log_folder
+from mlver.history.records import RUNS
+from mlver.history.run_blob import BLOBS_FOLDER, blob_id_of, check_blob
 from mlver.ids import ChunkId, is_hex
 from mlver.ops.opening import OpenRepository
 from mlver.ops.remotes.opening import OpenRemote
@@ -63,11 +65,25 @@ def _sound_bytes(repository: OpenRepository, remote: OpenRemote, name: str) -> b
             return repository.storage.read(name)
         except MlverError:
             return None
+    if folder == BLOBS_FOLDER:
+        return _sound_blob(repository, name)
     if not base.endswith(".json") or not base[:12].isdigit():
         return None
     number = int(base[:12])
-    artifacts = {f"log/{artifact.folder}": artifact for artifact in repository.index.artifacts(empty=True)}
+    artifacts = {log_folder(log): log for log in (RUNS, *repository.index.artifacts(empty=True))}
     if (folder != NAMES_FOLDER and folder not in artifacts) or number > remote.known_head(folder):
         return None
     found = repository.index.events_from(artifacts.get(folder), number)[:1]
     return encode_event(found[0]) if found and found[0].number == number else None
+
+
+def _sound_blob(repository: OpenRepository, name: str) -> bytes | None:
+    identity = blob_id_of(name)
+    if identity is None:
+        return None
+    try:
+        data = repository.storage.read(name)
+        check_blob(data, identity)
+    except MlverError:
+        return None
+    return data

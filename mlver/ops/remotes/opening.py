@@ -176,7 +176,7 @@ def known_heads(repository: OpenRepository) -> dict[str, int]:
 
 def _cache_path(repository: OpenRepository, address: Address) -> Path | None:
     """Return the cache's file, which is that of the place: a remote of the same name elsewhere has another."""
-    folder = repository.root / REMOTES_FOLDER
+    folder = repository.own_folder(REMOTES_FOLDER)
     try:
         folder.mkdir(exist_ok=True)
     except OSError:

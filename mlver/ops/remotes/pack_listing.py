@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mlver.digests import canonical_json
@@ -16,8 +16,12 @@ _RECORDED_PACKS = 64
 _MAX_HINTS = 1 << 20
 
 
-def refresh_packs(remote: OpenRemote) -> tuple[int, list[str]]:
+def refresh_packs(remote: OpenRemote, leave_out: Collection[PackId] = ()) -> tuple[int, list[str]]:
     """Catch up with the packs that a remote has.
+
+    Args:
+        remote: The remote.
+        leave_out: Packs that are there and not to be relied on.
 
     Returns:
         How many packs that were known are gone, and what is wrong with each that cannot be read.
@@ -27,6 +31,7 @@ def refresh_packs(remote: OpenRemote) -> tuple[int, list[str]]:
     """
     known = set(remote.chunk_index.packs())
     there = {pack for name in remote.storage.list(PACKS_FOLDER) if (pack := pack_id_of(name)) is not None}
+    there -= set(leave_out)
     for pack in sorted(known - there):
         remote.chunk_index.forget_pack(pack)
     return len(known - there), learn_packs(remote, sorted(there - known))
@@ -91,7 +96,7 @@ def read_hint(remote: OpenRemote, manifest: ManifestId) -> list[PackId]:
     try:
         document = json.loads(remote.storage.read(hint_name(manifest)))
         packs = document["packs"]
-    except (NotFoundError, ValueError, LookupError, TypeError):
+    except (NotFoundError, ValueError, LookupError, TypeError, RecursionError):
         return []
     if not isinstance(packs, list) or len(packs) > _MAX_HINTS:
         return []

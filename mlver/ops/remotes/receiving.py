@@ -36,6 +36,11 @@ from mlver.store.pack import (
 _GAP_BYTES = 64 << 10
 """Bytes between two frames that are cheaper to read than another request."""
 _RANGE_BYTES = 8 << 20
+_ATTEMPTS = 4
+
+
+class PackGoneError(RemoteError):
+    """A pack is gone: the remote lost it, or somebody collects there, who wrote what is needed of it anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +71,20 @@ def obtain_manifest(repository: OpenRepository, manifest: ManifestId) -> None:
         return
     for remote_name in _by_preference(repository):
         with open_remote(repository, remote_name) as remote:
-            if _copy_manifest(repository, remote, manifest):
+            if copy_manifest(repository, remote, manifest):
                 return
     raise NotFoundError(
         f"Version {manifest} is not here, and no remote has it.", "Whoever added it has to push it: mlver push"
     )
 
 
-def _copy_manifest(repository: OpenRepository, remote: OpenRemote, manifest: ManifestId) -> bool:
+def copy_manifest(repository: OpenRepository, remote: OpenRemote, manifest: ManifestId) -> bool:
+    """Get a manifest from a remote; False if it is not there.
+
+    Raises:
+        IntegrityError: It is damaged there.
+        RemoteError: The remote failed.
+    """
     name = manifest_name(manifest)
     try:
         data = remote.storage.read(name)
@@ -124,17 +135,41 @@ def obtain_chunks(
     for remote_name in _by_preference(repository):
         with open_remote(repository, remote_name) as remote:
             try:
-                places = _locate(repository, remote, manifest, missing)
+                return _obtain_from(repository, remote, manifest, missing, progress or Silent(), dry_run)
             except NotFoundError:
                 continue
-            if dry_run:
-                return Received(remote.name, len(places), sum(p.entry.frame_length for p in places.values()))
-            received_bytes = _receive(repository, remote, places, progress or Silent())
-            return Received(remote.name, len(places), received_bytes)
     raise NotFoundError(
         f"{len(missing)} chunks are not here, and no remote has them all.",
         "Whoever added the version has to push it: mlver push",
     )
+
+
+def _obtain_from(
+    repository: OpenRepository,
+    remote: OpenRemote,
+    manifest: ManifestId,
+    missing: set[ChunkId],
+    progress: Progress,
+    dry_run: bool,
+) -> Received:
+    """Get chunks from one remote. What is gone from where it was may be in another pack: it is looked for anew.
+
+    Raises:
+        NotFoundError: It does not have all of them.
+        IntegrityError: One is damaged there.
+        RemoteError: It failed, or loses one pack after the other.
+    """
+    places = _locate(repository, remote, manifest, missing)
+    if dry_run:
+        return Received(remote.name, len(places), sum(place.entry.frame_length for place in places.values()))
+    for _ in range(_ATTEMPTS):
+        try:
+            return Received(remote.name, len(places), receive(repository, remote, places, progress))
+        except PackGoneError:
+            if not remote.is_read_only:
+                refresh_packs(remote)
+            places = _locate(repository, remote, manifest, missing)
+    return Received(remote.name, len(places), receive(repository, remote, places, progress))
 
 
 def _by_preference(repository: OpenRepository) -> list[str]:
@@ -186,9 +221,13 @@ def _closure(repository: OpenRepository, index: ChunkIndex, missing: set[ChunkId
     return found
 
 
-def _receive(
-    repository: OpenRepository, remote: OpenRemote, places: dict[ChunkId, Location], progress: Progress
-) -> int:
+def receive(repository: OpenRepository, remote: OpenRemote, places: dict[ChunkId, Location], progress: Progress) -> int:
+    """Get frames from a remote, check that each can be decoded, and let them in; return how many bytes came.
+
+    Raises:
+        IntegrityError: One is damaged there, or what it rests on is missing here.
+        RemoteError: The remote failed; what came waits for the next time.
+    """
     incoming = Incoming(repository, places)
     try:
         waiting = incoming.index.find_many(places)
@@ -280,7 +319,7 @@ def _read(remote: OpenRemote, group: Sequence[Location]) -> memoryview:
         return memoryview(remote.storage.read(pack_name(group[0].pack), start, end - start))
     except NotFoundError as error:
         remote.chunk_index.forget_pack(group[0].pack)
-        raise RemoteError(
+        raise PackGoneError(
             f"{remote.address.url} lost {pack_name(group[0].pack)}.",
             "Push from a machine that has what it held, then pull again.",
         ) from error

@@ -15,19 +15,23 @@ from mlver.history import tables as history_tables
 from mlver.history.event import (
     Action,
     AddVersion,
+    ContinueLog,
     CreateArtifact,
     Event,
     MoveAlias,
+    ProtectAlias,
     RenameArtifact,
     SetNote,
     SetRemoved,
     SetTag,
     SetType,
     SetValue,
+    TrackAlias,
 )
 from mlver.history.fold import apply, apply_action
-from mlver.history.index import VersionIndex
-from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.history.index import NAMES_KEY, VersionIndex
+from mlver.history.records import RUNS_KEY, ArtifactRecord, VersionRecord
+from mlver.history.sign_action import SignVersion
 from mlver.names import LATEST
 from mlver.store.memory import MemoryStorage
 from mlver.store.sqlite import CacheConnection, open_cache
@@ -54,18 +58,21 @@ class Scratch:
     """The state that one log adds up to, in memory.
 
     Args:
-        artifact: Name of the log's artifact now; None for the log of names.
+        artifact: The log's artifact as it is called now; None for the log of names.
+        first: Number of the first event that is applied.
     """
 
-    def __init__(self, artifact: str | None) -> None:
+    def __init__(self, artifact: ArtifactRecord | None, first: int = 0) -> None:
         self._connection: CacheConnection = open_cache(None, (history_tables.SCHEMA,))
         self._index = VersionIndex(self._connection, MemoryStorage())
-        self._name = artifact
-        self.next_number = 0
-        if artifact is not None:
+        self._name = artifact.name if artifact else None
+        self._key = _key_of(artifact)
+        self.next_number = first
+        if self._key == _KEY:
             self._connection.execute(
-                "INSERT INTO artifacts (key, name, folder, type) VALUES (?, ?, ?, '')", (_KEY, artifact, artifact)
+                "INSERT INTO artifacts (key, name, folder, type) VALUES (?1, ?2, ?2, '')", (_KEY, self._name)
             )
+        self._connection.execute("UPDATE artifacts SET head = ? WHERE key = ?", (first - 1, self._key))
 
     def close(self) -> None:
         """Let the memory go."""
@@ -81,7 +88,7 @@ class Scratch:
             for event in events:
                 if event.number != self.next_number:
                     raise IntegrityError(f"Event {self.next_number} is missing below event {event.number}.")
-                apply(self._connection, 0 if self._name is None else _KEY, event)
+                apply(self._connection, self._key, event)
                 self.next_number = event.number + 1
 
     def replay(
@@ -124,7 +131,7 @@ class Scratch:
 
     def fold(self, event: Event, action: Action) -> None:
         """Fold one action within a replay."""
-        apply_action(self._connection, 0 if self._name is None else _KEY, event, action)
+        apply_action(self._connection, self._key, event, action)
 
 
 class _Replay:
@@ -171,16 +178,23 @@ class _Replay:
                 self._scratch.fold(event, said)
                 yield said
 
-    def _again(self, action: Action) -> Action | None:  # noqa: PLR0911
+    def _again(self, action: Action) -> Action | None:  # noqa: C901, PLR0911
         match action:
             case AddVersion():
                 return self._add(action)
             case MoveAlias():
                 return self._move(action)
+            case TrackAlias():
+                return self._track(action)
+            case ProtectAlias():
+                is_so = (action.alias in self._index.protected(self._scratch.artifact)) == action.protected
+                return None if is_so else action
             case SetTag():
                 version = self._version(action.version)
                 is_so = (action.tag in version.tags) == action.present
                 return None if is_so else replace(action, version=version.number)
+            case SignVersion():
+                return self._sign(action)
             case SetNote():
                 version = self._version(action.version)
                 is_so = version.note == action.to
@@ -191,8 +205,21 @@ class _Replay:
                 return self._remove(action)
             case CreateArtifact() | RenameArtifact() | SetType():
                 return self._name(action)
-            case _:
+            case ContinueLog():
                 return None
+            case _:
+                return action  # of a run, which is nobody else's
+
+    def _sign(self, action: SignVersion) -> SignVersion | None:
+        """Keep a signature that still says what is so: the number is among what was signed."""
+        version = self._version(action.version)
+        if version.number != action.version:
+            self._result.notices.append(
+                f"The signature of v{action.version}, now {version.name}, was left out: sign it."
+            )
+            return None
+        borne = {each.signature for each in self._index.signatures(self._scratch.artifact, version.number)}
+        return None if (action.signature in borne) == action.present else action
 
     def _add(self, action: AddVersion) -> AddVersion:
         number = max(self._index.next_version(self._scratch.artifact), 0)
@@ -204,19 +231,42 @@ class _Replay:
         to, was = self._mapped(action.to), self._mapped(action.was)
         if now == to:
             return None
+        you_moved = f"and you moved it from {_named(was)} to {_named(to)}"
+        if rule := self._index.tracked(self._scratch.artifact).get(action.alias):
+            self._leave_out(action.alias, f"someone else let it follow {rule}, {you_moved}", can_force=False)
+            return None
         if now != was and not self._force:
-            message = (
-                f"Alias {action.alias!r} of {self._scratch.artifact.name!r} was moved by someone else: "
-                f"it is {_named(now)} there, and you moved it from {_named(was)} to {_named(to)}"
-            )
-            if not self._give_way:
-                raise ConflictError(f"{message}.", "Look at theirs with mlver fetch, or move it anyway with --force.")
-            self._result.notices.append(f"{message}. Theirs stands.")
+            self._leave_out(action.alias, f"someone else moved it: it is {_named(now)} there, {you_moved}")
+            return None
+        if action.alias in self._index.protected(self._scratch.artifact) and not self._force:
+            self._leave_out(action.alias, f"someone else protected it, {you_moved}")
             return None
         if to is not None and self._number(to).removed:
             self._result.notices.append(f"Alias {action.alias!r} was not moved to v{to}, which someone else removed.")
             return None
         return MoveAlias(action.alias, to, now)
+
+    def _track(self, action: TrackAlias) -> TrackAlias | None:
+        now = self._index.tracked(self._scratch.artifact).get(action.alias)
+        if now == action.to:
+            return None
+        if now != action.was and not self._force:
+            theirs, yours = now or "nothing", action.to or "nothing"
+            self._leave_out(action.alias, f"someone else lets it follow {theirs}, and you {yours}")
+            return None
+        held = self._index.alias(self._scratch.artifact, action.alias) if now is None else None
+        if held is not None:
+            self._leave_out(action.alias, f"it was moved by someone else to v{held}", can_force=False)
+            return None
+        return TrackAlias(action.alias, action.to, now)
+
+    def _leave_out(self, alias: str, why: str, *, can_force: bool = True) -> None:
+        """Let what others did with an alias stand, and say so; or refuse, where that was not asked for."""
+        message = f"Alias {alias!r} of {self._scratch.artifact.name!r}: {why}"
+        if not self._give_way and not self._force:
+            force = ", or move it anyway with --force." if can_force else "."
+            raise ConflictError(f"{message}.", f"Look at theirs with mlver fetch{force}")
+        self._result.notices.append(f"{message}. Theirs stands.")
 
     def _set(self, action: SetValue) -> SetValue | None:
         version = self._version(action.version)
@@ -228,7 +278,7 @@ class _Replay:
         version = self._version(action.version)
         if version.removed == action.removed:
             return None
-        kept = set(version.aliases) - {LATEST}
+        kept = set(version.aliases) - {LATEST, *self._index.tracked(self._scratch.artifact)}
         if action.removed and kept:
             self._result.notices.append(f"{version.name} was not removed: someone else called it {min(kept)!r}.")
             return None
@@ -308,6 +358,12 @@ class _Replay:
         version = self._index.version(self._scratch.artifact, number)
         assert version is not None  # it was there when the event was recorded, and numbers never go away
         return version
+
+
+def _key_of(artifact: ArtifactRecord | None) -> int:
+    if artifact is None:
+        return NAMES_KEY
+    return RUNS_KEY if artifact.key == RUNS_KEY else _KEY
 
 
 def _last_names(events: Iterable[Event]) -> dict[str, str]:

@@ -6,11 +6,14 @@ packs. Each frame is checked before it is sent. A few packs are under way at onc
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from mlver import codec
+from mlver.digests import chunk_id
 from mlver.errors import IntegrityError
 from mlver.ids import ChunkId, PackId
 from mlver.ops.opening import OpenRepository
@@ -19,6 +22,8 @@ from mlver.ops.remotes.opening import OpenRemote
 from mlver.store.chunk_index import Location
 from mlver.store.pack import (
     PACK_TARGET_BYTES,
+    Frame,
+    FrameHeader,
     PackEntry,
     PackWriter,
     build_frame,
@@ -30,6 +35,7 @@ from mlver.store.pack import (
 from mlver.store.remote.storage import RemoteStorage
 
 _PACKS_UNDER_WAY = 2
+_SALT_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +81,17 @@ def plan_shipment(
     return Shipment(tuple(ordered), sum(where.entry.frame_length for where in ordered))
 
 
-def send(repository: OpenRepository, remote: OpenRemote, shipment: Shipment, progress: Progress) -> None:
+def send(
+    repository: OpenRepository, remote: OpenRemote, shipment: Shipment, progress: Progress, *, renamed: bool = False
+) -> None:
     """Send chunks; all of them are durable there when this returns, and known to be there.
+
+    Args:
+        repository: The repository.
+        remote: The remote.
+        shipment: What to send.
+        progress: Told of the bytes sent.
+        renamed: Give packs names that none ever had: a pack of the same content may be about to be deleted there.
 
     Raises:
         IntegrityError: A frame here is damaged.
@@ -88,7 +103,7 @@ def send(repository: OpenRepository, remote: OpenRemote, shipment: Shipment, pro
             under_way: deque[tuple[Future[None], int]] = deque()
             for load in _loads(shipment.locations):
                 size_bytes = sum(where.entry.frame_length for where in load)
-                under_way.append((pool.submit(_send_load, repository, remote, load), size_bytes))
+                under_way.append((pool.submit(_send_load, repository, remote, load, renamed), size_bytes))
                 while len(under_way) >= _PACKS_UNDER_WAY:
                     _await(under_way, progress)
             while under_way:
@@ -117,14 +132,16 @@ def _loads(locations: Sequence[Location]) -> Iterator[list[Location]]:
         yield load
 
 
-def _send_load(repository: OpenRepository, remote: OpenRemote, load: Sequence[Location]) -> None:
+def _send_load(repository: OpenRepository, remote: OpenRemote, load: Sequence[Location], renamed: bool) -> None:
     """Make a pack of frames and commit it. Where they are all of a local pack, it is that very pack, byte for byte."""
     pack = load[0].pack
-    if load[-1].pack == pack and len(load) == len(repository.chunk_index.entries(pack)):
+    if not renamed and load[-1].pack == pack and len(load) == len(repository.chunk_index.entries(pack)):
         _send_whole(repository, remote, pack)
         return
     writer = PackWriter(remote.storage.stage())
     try:
+        if renamed:
+            writer.append(_salt())
         for pack, start, entries in _stretches(load):
             data = memoryview(
                 repository.storage.read(pack_name(pack), start, sum(entry.frame_length for entry in entries))
@@ -141,6 +158,12 @@ def _send_load(repository: OpenRepository, remote: OpenRemote, load: Sequence[Lo
     writer.staged.commit(pack_name(identity))
     _check_arrival(remote, identity, size_bytes)
     remote.chunk_index.add_pack(identity, size_bytes, entries_there)
+
+
+def _salt() -> Frame:
+    """Return a frame that no pack has: a pack's name depends on its frames."""
+    raw = os.urandom(_SALT_BYTES)
+    return build_frame(FrameHeader(chunk_id(raw), len(raw), codec.RAW, b""), [raw])
 
 
 def _send_whole(repository: OpenRepository, remote: OpenRemote, pack: PackId) -> None:

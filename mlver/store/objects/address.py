@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from mlver.errors import UsageError
+from mlver.store.remote.secrets import without_credentials
 
 MAX_URI_BYTES = 8192
 _BUCKET = re.compile(r"(s3|gs)://([^/?#@:\s]+)(?:/(.*))?", re.DOTALL)
@@ -76,7 +77,7 @@ def clean_uri(text: str) -> Cleaned:
 
 def shown(uri: str) -> str:
     """Return a URI that may have credentials in it without them."""
-    return re.sub(r"^([A-Za-z0-9+.-]+://)[^/]*@", r"\1…@", uri)
+    return without_credentials(uri)
 
 
 def without_secrets(argument: str) -> str:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from mlver.errors import UsageError
+from mlver.store.remote.secrets import without_secrets_in
 
 OPTIONS = ("endpoint", "region", "profile", "prefix", "project", "anonymous", "key-file", "known-hosts", "library")
 """What may be set for a remote. No secret is among them."""
@@ -62,6 +63,8 @@ def check_address(url: str, options: Mapping[str, str] | None = None, base: Path
     for name in options:
         if name not in OPTIONS:
             raise UsageError(f"A remote has no option {name!r}.", f"Choose from: {', '.join(OPTIONS)}.")
+    if "endpoint" in options:
+        _check_endpoint(options["endpoint"])
     if not url or any(ord(character) < 32 for character in url):
         raise UsageError("A remote's URL is empty or has control characters in it.")
     if "://" not in url:
@@ -71,7 +74,27 @@ def check_address(url: str, options: Mapping[str, str] | None = None, base: Path
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"{url!r} is no URL: {error}.") from error
+        raise UsageError(f"{without_secrets_in(url)!r} is no URL.") from error
+    _check_parts(parts)
+    address = Address(url.rstrip("/"), options)
+    if address.protocol in ("s3", "gs", "sftp", "http", "https") and not parts.hostname:
+        raise UsageError(f"{url!r} names no {'bucket' if address.protocol in ('s3', 'gs') else 'host'}.")
+    if port is not None and address.protocol in ("s3", "gs"):
+        raise UsageError(f"{url!r} has a port: a bucket has none.", "Give the server with --endpoint URL.")
+    return address
+
+
+def _check_endpoint(url: str) -> None:
+    """Refuse a server's URL that has what may be a secret in it: it is kept in `config.toml`."""
+    if without_secrets_in(url) != url or "?" in url:
+        raise UsageError(
+            "The endpoint has credentials or a query in it, which would be kept in config.toml.",
+            "Leave them out: they come from the usual places of each SDK.",
+        )
+
+
+def _check_parts(parts: SplitResult) -> None:
+    """Refuse a remote's URL with what may be a secret in it: it is kept in `config.toml`."""
     if parts.password is not None or (parts.username is not None and parts.scheme not in ("sftp", "ssh")):
         raise UsageError(
             "The URL has credentials in it, which would be kept in config.toml.",
@@ -81,9 +104,3 @@ def check_address(url: str, options: Mapping[str, str] | None = None, base: Path
         raise UsageError(
             "The URL has a query in it, which may be a signature.", "Give the plain URL of the folder or bucket."
         )
-    address = Address(url.rstrip("/"), options)
-    if address.protocol in ("s3", "gs", "sftp", "http", "https") and not parts.hostname:
-        raise UsageError(f"{url!r} names no {'bucket' if address.protocol in ('s3', 'gs') else 'host'}.")
-    if port is not None and address.protocol in ("s3", "gs"):
-        raise UsageError(f"{url!r} has a port: a bucket has none.", "Give the server with --endpoint URL.")
-    return address

@@ -9,6 +9,7 @@ import errno
 import os
 
 from mlver.errors import MlverError, RemoteError
+from mlver.store.remote.secrets import without_secrets_in
 
 _ACCESS_HINT = "Check the credentials and what they may do there: they come from the usual places of the SDK."
 _FINAL_ERRNOS = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR})
@@ -106,5 +107,5 @@ def _said(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno and not isinstance(error.args[-1], str):
         return os.strerror(error.errno)
     text = error.args[-1] if isinstance(error, OSError) and error.args and isinstance(error.args[-1], str) else error
-    line = " ".join(str(text).split()).rstrip(".")
+    line = without_secrets_in(" ".join(str(text).split())).rstrip(".")
     return (line[:200] + "…" if len(line) > 200 else line) or type(error).__name__

@@ -8,9 +8,10 @@ Source: https://cloud.google.com/storage/docs/request-preconditions
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from mlver.store.remote.s3 import allowed_seconds
+from mlver.store.remote.s3 import allowed_seconds, nanoseconds
 from mlver.store.remote.service import Entry
 
 _ONE_UPLOAD_BYTES = 4 << 30
@@ -76,7 +77,7 @@ class GcsService:
         wanted: dict[str, Any] = {"prefix": prefix} | ({} if deep else {"delimiter": "/"})
         while True:
             page = self._call("GET", "b/{}/o", self._bucket, **wanted)
-            found += [Entry(item["name"][len(prefix) :], int(item["size"])) for item in page.get("items", ())]
+            found += [_entry(item, len(prefix)) for item in page.get("items", ())]
             found += [Entry(name[len(prefix) : -1], None) for name in page.get("prefixes", ())]
             if not page.get("nextPageToken"):
                 return [entry for entry in found if entry.name]
@@ -132,3 +133,9 @@ class GcsService:
 
     def _full(self, path: str) -> str:
         return f"{self._bucket}/{self._prefix}{path}"
+
+
+def _entry(item: dict[str, Any], start: int) -> Entry:
+    told = item.get("updated")
+    moment = datetime.fromisoformat(told) if isinstance(told, str) else None
+    return Entry(item["name"][start:], int(item["size"]), nanoseconds(moment))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from mlver.store.remote.service import Entry
@@ -62,7 +63,9 @@ class FsspecService:
                 return []
         start = len(top.rstrip("/")) + 1
         return [
-            Entry(item["name"].rstrip("/")[start:], None if item["type"] == "directory" else int(item["size"] or 0))
+            Entry(item["name"].rstrip("/")[start:], None, None)
+            if item["type"] == "directory"
+            else Entry(item["name"].rstrip("/")[start:], int(item["size"] or 0), _modified_ns(item))
             for item in found
             if item["name"].startswith(top) and item["name"].rstrip("/")[start:]
         ]
@@ -102,6 +105,14 @@ class FsspecService:
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
+
+
+def _modified_ns(item: dict[str, Any]) -> int | None:
+    """Return when a blob was written, by whatever name the filesystem tells that."""
+    told = next((item[name] for name in ("mtime", "LastModified", "created") if item.get(name) is not None), None)
+    if isinstance(told, datetime):
+        return round((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() * 1e6) * 1000
+    return round(told * 1e6) * 1000 if isinstance(told, int | float) else None
 
 
 def is_installed(protocol: str) -> bool:

@@ -172,4 +172,8 @@ def _translated(error: Exception, path: str) -> Exception:
 
 
 def _entries(found: Sequence[Mapping[str, Any]], prefix: str) -> list[Entry]:
-    return [Entry(item["path"][len(prefix) :], int(item["size"])) for item in found if item["path"][len(prefix) :]]
+    return [
+        Entry(item["path"][len(prefix) :], int(item["size"]), s3.nanoseconds(item.get("last_modified")))
+        for item in found
+        if item["path"][len(prefix) :]
+    ]

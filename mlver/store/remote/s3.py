@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from mlver.store.remote.service import Entry
@@ -96,7 +97,10 @@ class S3Service:
         wanted: dict[str, Any] = {"Prefix": prefix} | ({} if deep else {"Delimiter": "/"})
         while True:
             page = self._call("list_objects_v2", **wanted)
-            found += [Entry(item["Key"][len(prefix) :], int(item["Size"])) for item in page.get("Contents", ())]
+            found += [
+                Entry(item["Key"][len(prefix) :], int(item["Size"]), nanoseconds(item.get("LastModified")))
+                for item in page.get("Contents", ())
+            ]
             found += [Entry(item["Prefix"][len(prefix) : -1], None) for item in page.get("CommonPrefixes", ())]
             if not page.get("IsTruncated"):
                 return [entry for entry in found if entry.name]
@@ -153,6 +157,11 @@ class S3Service:
 
     def _key(self, path: str) -> str:
         return self._prefix + path
+
+
+def nanoseconds(moment: datetime | None) -> int | None:
+    """Return the time of a moment in nanoseconds since 1970, None of none."""
+    return None if moment is None else round(moment.timestamp() * 1e6) * 1000
 
 
 def error_code(error: BaseException) -> str | None:

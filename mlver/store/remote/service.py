@@ -16,10 +16,12 @@ class Entry(NamedTuple):
     Attributes:
         name: Below what was listed.
         size_bytes: Of a blob; None for a folder.
+        modified_ns: When a blob was written, by the server's clock, in nanoseconds; None where it does not say.
     """
 
     name: str
     size_bytes: int | None
+    modified_ns: int | None = None
 
 
 class Service(Protocol):

@@ -95,7 +95,8 @@ class SftpService:
                 inner = f"{folder}/{item.filename}" if folder else item.filename
                 yield from self._walk(sftp, inner, f"{prefix}{item.filename}/", deep)
             elif folder or item.filename != _TEMPORARY:
-                yield Entry(prefix + item.filename, None if is_folder else int(item.st_size))
+                modified_ns = None if is_folder or item.st_mtime is None else int(item.st_mtime) * 10**9
+                yield Entry(prefix + item.filename, None if is_folder else int(item.st_size), modified_ns)
 
     def create(self, path: str, data: bytes) -> bool:
         """See `Service.create`."""

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from mlver.errors import IntegrityError, NotFoundError
+from mlver.errors import IntegrityError, NotFoundError, RemoteError
 from mlver.store.remote.failures import remote_error
 from mlver.store.remote.patience import ATTEMPTS, patiently
 from mlver.store.remote.service import Entry, Service
-from mlver.store.storage import TEMPORARY_FOLDER, Buffer, check_name
+from mlver.store.storage import TEMPORARY_FOLDER, Blob, Buffer, check_name
 
 T = TypeVar("T")
 
@@ -104,6 +104,18 @@ class RemoteStorage:
         return {
             entry.name: entry.size_bytes for entry in self._listed(folder, deep=True) if entry.size_bytes is not None
         }
+
+    def list_blobs(self, folder: str) -> dict[str, Blob]:
+        """Return all blobs below a folder by their path in it, in few requests.
+
+        Raises:
+            RemoteError: The server does not say when they were written.
+            MlverError: It cannot be listed.
+        """
+        found = [entry for entry in self._listed(folder, deep=True) if entry.size_bytes is not None]
+        if any(entry.modified_ns is None for entry in found):
+            raise RemoteError(f"{self.shown} does not say when things there were written.")
+        return {entry.name: Blob(entry.size_bytes or 0, entry.modified_ns or 0) for entry in found}
 
     def create(self, name: str, data: Buffer) -> bool:
         """See `Storage.create`, and the note on lost replies above."""

@@ -142,3 +142,23 @@ def test_a_removed_version_whose_content_is_gone_is_pushed_as_such(machine: NewC
     assert contents(bob).keys() == {0, 1}
     assert verify_remote(ada).ok
     assert get(bob, "net", place / "out") == {"w": b"good"}
+
+
+@pytest.mark.parametrize("lost", ["log/net/000000000001.json", "names/000000000000.json"])
+@pytest.mark.parametrize("pushes_first", [False, True])
+def test_newest_events_that_were_lost_here_come_again(
+    machine: NewClone, place: Path, lost: str, pushes_first: bool
+) -> None:
+    ada, bob = machine("ada"), machine("bob")
+    record(ada, b"0")
+    record(ada, b"1")
+    push(ada)
+    fetch(bob)
+    (bob.root / lost).unlink()
+    if pushes_first:
+        assert push(bob).artifacts == ()
+    record(ada, b"2")
+    push(ada)
+    fetch(bob)
+    assert contents(bob) == contents(ada)
+    assert get(bob, "net:v1", place / "out") == {"w": b"1"}
