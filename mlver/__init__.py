@@ -1,4 +1,4 @@
-"""mlver: versions of machine learning models, without a server. See `mlver.Repository`."""
+"""mlver: versions of machine learning models, without a server. See `mlver.Repository` and `mlver.run`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from mlver.repository import Repository
+    from mlver.repository.run import Run, run
 
 __version__ = "0.1.0"
 
@@ -26,8 +27,11 @@ __all__ = [
     "NotFoundError",
     "RemoteError",
     "Repository",
+    "Run",
+    "SignatureError",
     "UsageError",
     "__version__",
+    "run",
 ]
 
 
@@ -37,4 +41,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'mlver' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("mlver.repository" if name == "Repository" else "mlver.errors"), name)
+    modules = {"Repository": "mlver.repository", "Run": "mlver.repository.run", "run": "mlver.repository.run"}
+    return getattr(import_module(modules.get(name, "mlver.errors")), name)

@@ -18,6 +18,21 @@ COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
 REFERENCE_CACHE_BYTES = 10_000_000_000
 """What downloaded references may take in a repository unless `config.toml` says otherwise."""
 
+HOOK_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SigningConfig:
+    """Whose signatures count, and whether there must be one.
+
+    Attributes:
+        trusted: Public keys as PEM, or paths of such files, relative to the folder that `.mlver` is in.
+        required: Nothing is pulled that does not bear a signature of one of them.
+    """
+
+    trusted: tuple[str, ...] = ()
+    required: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -30,7 +45,9 @@ class Config:
         references: Options as texts of buckets that references point to, by their root, such as `s3://data`.
         reference_cache_bytes: What downloaded references may take in the repository; 0: keep none.
         retention: Which versions are kept, as it is written; `mlver.ops.retention` understands it.
+        hook_timeout_seconds: When a hook is killed.
         gc_auto: Whether `add` collects now and then what nobody uses.
+        signing: Whose signatures count.
     """
 
     identity: str
@@ -40,6 +57,8 @@ class Config:
     reference_cache_bytes: int = REFERENCE_CACHE_BYTES
     retention: Mapping[str, Any] = field(default_factory=dict)
     gc_auto: bool = True
+    hook_timeout_seconds: float = HOOK_TIMEOUT_SECONDS
+    signing: SigningConfig = field(default_factory=SigningConfig)
 
 
 def parse_config(text: bytes) -> Config:
@@ -50,7 +69,7 @@ def parse_config(text: bytes) -> Config:
     """
     try:
         document = tomllib.loads(text.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MlverError(
             f"config.toml cannot be read: {error}.",
             "Mend or delete .mlver/config.toml.",
@@ -73,7 +92,26 @@ def parse_config(text: bytes) -> Config:
         cache_bytes,
         _table(document, "retention"),
         gc_auto,
+        _hook_timeout(document),
+        _signing(document),
     )
+
+
+def _signing(document: dict[str, Any]) -> SigningConfig:
+    table = _table(document, "signing")
+    trusted, required = table.get("trusted", []), table.get("require", False)
+    if not isinstance(trusted, list) or not all(isinstance(key, str) for key in trusted):
+        raise MlverError("config.toml: signing.trusted must be a list of public keys, or of their files.")
+    if type(required) is not bool:
+        raise MlverError("config.toml: signing.require must be true or false.")
+    return SigningConfig(tuple(trusted), required)
+
+
+def _hook_timeout(document: dict[str, Any]) -> float:
+    seconds = _table(document, "hooks").get("timeout", HOOK_TIMEOUT_SECONDS)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise MlverError("config.toml: hooks.timeout must be a number of seconds.")
+    return float(seconds)
 
 
 def check_compression(word: Any, where: str = "") -> Compression:

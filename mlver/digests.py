@@ -13,7 +13,9 @@ import blake3
 import xxhash
 
 from mlver.ids import (
+    BLOB_PREFIX,
     ID_PREFIX,
+    BlobId,
     ChunkId,
     FileDigest,
     ManifestId,
@@ -54,6 +56,13 @@ class ContentHasher:
 def manifest_id(canonical: bytes) -> ManifestId:
     """Return the id of a manifest from its canonical JSON bytes."""
     return ManifestId(ID_PREFIX + blake3_hex(canonical))
+
+
+def blob_id(raw: Buffer) -> BlobId:
+    """Return the id of a blob of a run from its raw bytes."""
+    hasher = blake3.blake3(b"mlver blob 1\0")
+    hasher.update(raw)
+    return BlobId(BLOB_PREFIX + hasher.hexdigest())
 
 
 def file_digest(size_bytes: int, chunks: Iterable[ChunkId]) -> FileDigest:

@@ -8,7 +8,8 @@ Classes serve programs, hints serve people::
     ├── NotARepositoryError     kind "not-a-repository" exit 10 no usable `.mlver/` here
     ├── IntegrityError          kind "integrity"      exit 12  stored bytes are not what they must be
     ├── RemoteError             kind "remote"         exit 13  a remote failed or refused
-    └── ConflictError           kind "conflict"       exit 14  someone else was first; nothing was lost
+    ├── ConflictError           kind "conflict"       exit 14  someone else was first; nothing was lost
+    └── SignatureError          kind "signature"      exit 15  nobody who is trusted vouches for it
 
 Kinds and exit codes are append-only: scripts depend on them.
 """
@@ -72,3 +73,10 @@ class ConflictError(MlverError):
 
     kind = "conflict"
     exit_code = 14
+
+
+class SignatureError(MlverError):
+    """A version bears no signature of a trusted key, or is not what was signed."""
+
+    kind = "signature"
+    exit_code = 15

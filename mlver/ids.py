@@ -23,9 +23,15 @@ TensorDigest = NewType("TensorDigest", str)
 """`blake3-tensor:` and 64 hex digits, see `tensor_digest`."""
 WeightsDigest = NewType("WeightsDigest", str)
 """`blake3-weights:` and 64 hex digits, see `weights_digest`."""
+BlobId = NewType("BlobId", str)
+"""`blake3-blob:` and 64 hex digits, see `blob_id`: what a run leaves beside its events."""
+RunId = NewType("RunId", str)
+"""16 hex digits, at random: runs of different machines never have the same."""
 
 DIGEST_SIZE = 32
 ID_PREFIX = "blake3:"
+BLOB_PREFIX = "blake3-blob:"
+RUN_ID_DIGITS = 16
 
 
 def manifest_hex(identity: str) -> str:
@@ -43,3 +49,13 @@ def manifest_hex(identity: str) -> str:
 def is_hex(text: str) -> bool:
     """Tell whether `text` is made of lower-case hex digits only (and is not empty)."""
     return bool(text) and not text.strip("0123456789abcdef")
+
+
+def is_blob_id(text: str) -> bool:
+    """Tell whether `text` is a `BlobId`."""
+    return len(text) == len(BLOB_PREFIX) + 64 and text.startswith(BLOB_PREFIX) and is_hex(text[len(BLOB_PREFIX) :])
+
+
+def is_run_id(text: str) -> bool:
+    """Tell whether `text` is a `RunId`."""
+    return len(text) == RUN_ID_DIGITS and is_hex(text)

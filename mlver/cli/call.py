@@ -56,15 +56,20 @@ class Call(typer.Context):
         """
         from mlver.cli.location import repository_root
         from mlver.ops.opening import open_repository
+        from mlver.ops.runs.current import RUN_VARIABLE
         from mlver.store.sqlite import CacheDamaged
 
         repository = open_repository(repository_root(), cache_in_memory=bool(self.obj))
+        repository.run_variable = os.environ.get(RUN_VARIABLE)
+        repository.use_hooks(os.environ)
         try:
             yield repository
         except CacheDamaged as damage:
             repository.reopen(damage)  # so that the next command finds a good one
             raise CacheRenewedError from damage
         finally:
+            for problem in repository.hooks.finish(repository) if repository.hooks is not None else ():
+                self.out.warn(problem)
             for notice in repository.notices:
                 self.out.note(notice)
             repository.close()

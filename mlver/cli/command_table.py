@@ -23,9 +23,15 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("rm", "Remove versions; their numbers are never used again."),
         Entry("restore", "Take removed versions back."),
     ),
+    "Run": (
+        Entry("run", "Run a command, and record what it was, what it used and made, and how it went."),
+        Entry("runs", "List runs, and find some by their settings and metrics."),
+        Entry("lineage", "Draw where a version or a run came from, and what followed from it."),
+        Entry("best", "Print the best version by a metric."),
+    ),
     "Look": (
         Entry("log", "List the versions of an artifact, newest first."),
-        Entry("show", "Show everything known about one version."),
+        Entry("show", "Show everything known about one version, or one run."),
         Entry("diff", "Show what changed between two versions, or a version and a folder."),
         Entry("compare", "Show metrics, configuration and sizes of versions side by side."),
         Entry("ls", "List artifacts, or the files of a version."),
@@ -40,6 +46,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
     ),
     "Name and describe": (
         Entry("alias", "List, set or delete movable names of versions."),
+        Entry("sign", "Put your name to a version, so that others can check that it is yours."),
         Entry("tag", "List, add or delete labels of a version."),
         Entry("note", "Show, set or delete the note of a version."),
         Entry("meta", "Show, set or delete metadata and metrics of a version."),
@@ -49,6 +56,13 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
     "Take back": (
         Entry("reflog", "List every move of a name, label or note, newest first."),
         Entry("undo", "Take the last move back, or a given one."),
+    ),
+    "Automate": (
+        Entry("watch", "Run a command for each event of a kind, once each, across restarts."),
+        Entry("reproduce", "Show what it takes to make a version again, and what of it is missing."),
+        Entry("export", "Write what is known of versions and runs for other tools."),
+        Entry("query", "Ask in SQL: versions, metrics, aliases, tags, runs."),
+        Entry("bisect", "Find the version where something broke, by halving."),
     ),
     "Care for the store": (
         Entry("verify", "Read everything again and check it against its digests."),

@@ -32,12 +32,13 @@ from mlver.cli.text import escape, percent
 from mlver.differences.rows.change import TableChange
 from mlver.differences.values import ValueChange
 from mlver.ops.diff.gates import GateFailure
+from mlver.ops.diff.provenance import settings_and_inputs
 from mlver.ops.diff.result import DiffResult, ModifiedFile
 from mlver.ops.diff.tree import module_tree
 
 _LISTED = 30
 _LINES = 80
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
 _ROWS = 5
 _FENCE = "````"
 
@@ -54,13 +55,16 @@ def show_markdown(out: Output, result: DiffResult, view: TensorView, failures: S
     ]
     _table(out, ("metric", "value", "change", ""), metrics)
     _table(out, ("metadata", "before", "after"), map(_value_row, result.metadata))
+    first = settings_and_inputs(result.provenance)
+    _table(out, ("made with", "before", "after"), map(_value_row, first))
     for file in result.files.modified:
         _content(out, file)
     _tensors(out, result, view)
     _files(out, result)
-    if result.provenance:
+    rest = [change for change in result.provenance if change not in first]
+    if rest:
         _details(out, "Provenance")
-        _table(out, ("key", "before", "after"), map(_value_row, result.provenance))
+        _table(out, ("key", "before", "after"), map(_value_row, rest))
         out.line()
         out.line("</details>")
 

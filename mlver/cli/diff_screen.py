@@ -18,6 +18,7 @@ from mlver.cli.output import Output, Piece
 from mlver.cli.style import Styled
 from mlver.cli.text import count, escape, number, percent, size, width
 from mlver.differences.values import ValueChange
+from mlver.ops.diff.provenance import settings_and_inputs
 from mlver.ops.diff.result import DiffResult, FileChanges, MetricChange, ModifiedFile, ReferenceChange, TensorPair
 from mlver.ops.diff.tree import module_tree
 
@@ -34,11 +35,13 @@ def show_diff(out: Output, result: DiffResult, view: TensorView) -> None:
         show_head(out, result)
         _metrics(out, result.metrics)
         _values(out, "Metadata", result.metadata, limit)
+        first = settings_and_inputs(result.provenance)
+        _values(out, "Settings and inputs", first, limit)
         for file in result.files.modified:
             _content(out, file, limit)
         _files(out, result.files, limit)
         show_tensors(out, result.tensors, view, is_measured=result.is_measured)
-        _values(out, "Provenance", result.provenance, limit)
+        _values(out, "Provenance", [change for change in result.provenance if change not in first], limit)
 
 
 def show_stat(out: Output, result: DiffResult) -> None:

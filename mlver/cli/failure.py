@@ -19,6 +19,7 @@ from mlver.cli.terminal import detect
 from mlver.cli.text import escape_block
 from mlver.errors import MlverError
 from mlver.expressions import ExpressionError
+from mlver.store.remote.secrets import without_secrets_in
 
 USAGE = 2
 BUG = 70  # EX_SOFTWARE of sysexits.h
@@ -52,7 +53,10 @@ def describe(error: Exception) -> Failure:
         return Failure(MlverError.kind, f"{os.strerror(error.errno)}{where}.", None, MlverError.exit_code)
     name = type(error).__name__
     return Failure(
-        "bug", f"{name}: {error}", "This is a bug in mlver. Please report it, with the traceback above.", BUG
+        "bug",
+        without_secrets_in(f"{name}: {error}"),
+        "This is a bug in mlver. Please report it, with the traceback above.",
+        BUG,
     )
 
 
@@ -96,5 +100,6 @@ def _show_traceback(error: Exception, stderr: TextIO) -> None:
 
     from mlver import __version__
 
-    stderr.write(escape_block("".join(traceback.format_exception(error))))
+    # Made to be sent to strangers. Python shows lines of source and what errors say, but no values of variables.
+    stderr.write(escape_block(without_secrets_in("".join(traceback.format_exception(error)))))
     stderr.write(f"mlver {__version__}, Python {sys.version.split()[0]}, {sys.platform}\n")

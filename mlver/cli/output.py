@@ -179,6 +179,10 @@ class Output:
         """Show what a person wrote, and point at the character at `position`."""
         self._talk(f"  {escape(text)}\n  {' ' * width(escape(text[:position]))}^")
 
+    def flush(self) -> None:
+        """Let whoever reads the output have it now, where more is written much later."""
+        self._stdout.flush()
+
     def _label(self, text: str, style: str) -> str:
         return colourise(text, style) if self.terminal.talk_colour else text
 

@@ -63,6 +63,18 @@ def age(age_seconds: float) -> str:
     return f"{count(int(age_seconds // _MINUTE_SECONDS), 'minute')} ago"
 
 
+def duration(seconds: float) -> str:
+    """Return a time that something took, such as `350 ms`, `12.3 s`, `4 min 5 s` or `2 h 10 min`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
 def number(value: object) -> str:
     """Return a metric or a piece of metadata: floats with five significant digits, text bare, all else as JSON."""
     if isinstance(value, float):

@@ -21,8 +21,8 @@ class _ConstantError(ValueError):
     """A value is NaN or an infinity, which JSON does not have."""
 
 
-def metadata(pairs: Sequence[str], file: Path | None = None) -> dict[str, Any]:
-    """Return metadata from a file and `K=V` pairs; pairs come after and win.
+def metadata(pairs: Sequence[str], file: Path | None = None, option: str = "--meta") -> dict[str, Any]:
+    """Return metadata, or settings, from a file and `K=V` pairs; pairs come after and win.
 
     A value that is JSON (a number, `true`, `null`, a list, an object, a quoted string) is that; all else is text.
 
@@ -31,7 +31,7 @@ def metadata(pairs: Sequence[str], file: Path | None = None) -> dict[str, Any]:
     """
     values = _read_file(file) if file is not None else {}
     for pair in pairs:
-        key, value = _split(pair, "--meta")
+        key, value = _split(pair, option)
         values[key] = _typed(key, value)
     return values
 

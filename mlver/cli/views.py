@@ -37,22 +37,18 @@ def age_since(at: str) -> str:
 
 def what_happened(entry: ReflogEntry) -> str:
     """Return an event's actions on one line."""
-    from mlver.ops.undo import describe
-
-    what = "; ".join(describe(action) for action in entry.event.actions)
+    what = "; ".join(entry.what)
     return what if entry.event.undoes is None else f"undo of {entry.event.undoes}: {what}"
 
 
 def entry_document(entry: ReflogEntry) -> dict[str, Any]:
     """Return one event."""
-    from mlver.ops.undo import describe
-
     return {
         "id": entry.id,
         "artifact": entry.artifact,
         "at": entry.event.at,
         "by": entry.event.by,
-        "what": [describe(action) for action in entry.event.actions],
+        "what": entry.what,
         "undoes": entry.event.undoes,
         "undone": entry.undone,
     }

@@ -15,7 +15,24 @@ from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from mlver.errors import IntegrityError
+from mlver.errors import IntegrityError, UsageError
+from mlver.history.run_actions import (
+    ConfigureRun,
+    FinishRun,
+    MadeAgain,
+    RunAction,
+    StartRun,
+    UseVersion,
+    are_summaries,
+    is_run_end,
+)
+from mlver.history.sign_action import SignVersion
+from mlver.ids import is_blob_id, is_run_id
+from mlver.names import check_artifact_name, check_artifact_type
+
+ArtifactName = str
+"""What `mlver.names.check_artifact_name` lets through: it becomes the name of a folder."""
+ArtifactType = str
 
 EVENT_FORMAT = 1
 MAX_EVENT_BYTES = 16 << 20
@@ -28,8 +45,8 @@ class CreateArtifact:
     """A new artifact's name and type; its log is kept in the folder of this first name."""
 
     do: ClassVar[str] = "create"
-    artifact: str
-    type: str
+    artifact: ArtifactName
+    type: ArtifactType
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +54,8 @@ class RenameArtifact:
     """An artifact's name moves; its log, history and aliases stay where they are."""
 
     do: ClassVar[str] = "rename"
-    artifact: str
-    to: str
+    artifact: ArtifactName
+    to: ArtifactName
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +63,9 @@ class SetType:
     """An artifact that never had a version gets another type."""
 
     do: ClassVar[str] = "type"
-    artifact: str
-    to: str
-    was: str
+    artifact: ArtifactName
+    to: ArtifactType
+    was: ArtifactType
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +101,25 @@ class MoveAlias:
     alias: str
     to: int | None
     was: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackAlias:
+    """An alias follows a metric by itself from here on, see `mlver.history.following`; `to` None: it is gone."""
+
+    do: ClassVar[str] = "track"
+    alias: str
+    to: str | None
+    was: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectAlias:
+    """An alias is protected, so that nobody moves it by mistake, or no longer is."""
+
+    do: ClassVar[str] = "protect"
+    alias: str
+    protected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +182,15 @@ Action = (
     | SetType
     | AddVersion
     | MoveAlias
+    | TrackAlias
+    | ProtectAlias
     | SetTag
     | SetNote
     | SetValue
     | SetRemoved
+    | SignVersion
     | ContinueLog
+    | RunAction
 )
 _ACTIONS: dict[str, type[Action]] = {
     kind.do: kind
@@ -160,11 +200,19 @@ _ACTIONS: dict[str, type[Action]] = {
         SetType,
         AddVersion,
         MoveAlias,
+        TrackAlias,
+        ProtectAlias,
         SetTag,
         SetNote,
         SetValue,
         SetRemoved,
+        SignVersion,
         ContinueLog,
+        StartRun,
+        UseVersion,
+        ConfigureRun,
+        FinishRun,
+        MadeAgain,
     )
 }
 
@@ -304,12 +352,29 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
 
 
+def _passes(check: Callable[[str], str], text: str) -> bool:
+    try:
+        return check(text) == text
+    except UsageError:
+        return False
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_duration(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1 << 62
+
+
+def _is_blob(value: Any) -> bool:
+    return _is_text(value) and is_blob_id(value)
+
+
 _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "str": _is_text,
+    "ArtifactName": lambda value: _is_text(value) and _passes(check_artifact_name, value),
+    "ArtifactType": lambda value: _is_text(value) and _passes(check_artifact_type, value),
     "int": _is_integer,
     "bool": lambda value: isinstance(value, bool),
     "str | None": lambda value: value is None or _is_text(value),
@@ -317,4 +382,10 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "list[str]": lambda value: isinstance(value, list) and all(map(_is_text, value)),
     "list[Any]": lambda value: isinstance(value, list) and len(value) <= 1,
     "dict[str, Any]": lambda value: isinstance(value, dict),
+    "float": _is_duration,
+    "RunEnd": is_run_end,
+    "Summaries": are_summaries,
+    "RunId": lambda value: _is_text(value) and is_run_id(value),
+    "BlobId | None": lambda value: value is None or _is_blob(value),
+    "list[BlobId]": lambda value: isinstance(value, list) and all(map(_is_blob, value)),
 }

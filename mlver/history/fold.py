@@ -17,13 +17,32 @@ from mlver.history.event import (
     CreateArtifact,
     Event,
     MoveAlias,
+    ProtectAlias,
     RenameArtifact,
     SetNote,
     SetRemoved,
     SetTag,
     SetType,
     SetValue,
+    TrackAlias,
     encode_event,
+)
+from mlver.history.fold_aliases import fold_alias, fold_protect, fold_track, follow
+from mlver.history.fold_runs import RUN_FOLDS, fold_origin, forget_runs
+from mlver.history.fold_signatures import fold_signature
+from mlver.history.records import RUNS_KEY
+from mlver.history.sign_action import SignVersion
+
+_BY_ARTIFACT = (
+    "versions",
+    "aliases",
+    "events",
+    "run_outputs",
+    "version_inputs",
+    "tracked",
+    "protected",
+    "followed",
+    "signatures",
 )
 
 
@@ -53,21 +72,29 @@ def apply_action(db: sqlite3.Connection, key: int, event: Event, action: Action)
     Raises:
         IntegrityError: It contradicts the ones before it.
     """
-    _FOLDS[type(action)](db, key, event, action)
+    folds = RUN_FOLDS if key == RUNS_KEY else _NAME_FOLDS if key == 0 else _FOLDS
+    fold = folds.get(type(action))
+    if fold is None:
+        raise IntegrityError(f"Event {event.number} has an action {action.do!r}, which has no place in its log.")
+    fold(db, key, event, action)
+    if isinstance(action, AddVersion | SetValue | SetRemoved):
+        follow(db, key, event, action.version)
 
 
 def restart(db: sqlite3.Connection, key: int) -> None:
     """Empty what was folded from one log, to fold it anew. Rows of artifacts keep their keys, which callers hold."""
     if key != 0:
-        for table in ("versions", "aliases", "events"):
+        for table in _BY_ARTIFACT:
             db.execute(f"DELETE FROM {table} WHERE artifact = ?", (key,))
+        if key == RUNS_KEY:
+            forget_runs(db)
         db.execute(
             "UPDATE artifacts SET head = -1, latest = NULL, version_count = 0, next_version = 0, part = '' "
             "WHERE key = ?",
             (key,),
         )
         return
-    db.execute("UPDATE artifacts SET name = NULL, type = NULL WHERE key != 0")
+    db.execute("UPDATE artifacts SET name = NULL, type = NULL WHERE key > 0")
     db.execute("DELETE FROM former_names")
     db.execute("DELETE FROM events WHERE artifact = 0")
     db.execute("UPDATE artifacts SET head = -1, part = '' WHERE key = 0")
@@ -75,9 +102,9 @@ def restart(db: sqlite3.Connection, key: int) -> None:
 
 def drop_nameless(db: sqlite3.Connection) -> None:
     """Drop rows of artifacts that the log of names, folded anew, does not have any more."""
-    for table in ("versions", "aliases", "events"):
-        db.execute(f"DELETE FROM {table} WHERE artifact IN (SELECT key FROM artifacts WHERE key != 0 AND name IS NULL)")
-    db.execute("DELETE FROM artifacts WHERE key != 0 AND name IS NULL")
+    for table in _BY_ARTIFACT:
+        db.execute(f"DELETE FROM {table} WHERE artifact IN (SELECT key FROM artifacts WHERE key > 0 AND name IS NULL)")
+    db.execute("DELETE FROM artifacts WHERE key > 0 AND name IS NULL")
 
 
 def enter(db: sqlite3.Connection, key: int, part: str) -> None:
@@ -142,22 +169,12 @@ def _fold_add(db: sqlite3.Connection, key: int, event: Event, action: AddVersion
             action.reference_bytes,
         ),
     )
+    fold_origin(db, key, action)
     db.execute(
         "UPDATE artifacts SET next_version = max(next_version, ?2 + 1), latest = max(ifnull(latest, -1), ?2), "
         "version_count = version_count + 1 WHERE key = ?1",
         (key, action.version),
     )
-
-
-def _fold_alias(db: sqlite3.Connection, key: int, event: Event, action: MoveAlias) -> None:
-    if action.to is None:
-        db.execute("DELETE FROM aliases WHERE artifact = ? AND alias = ?", (key, action.alias))
-    else:
-        _column(db, key, event, action.to, "number")  # it exists
-        db.execute(
-            "INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)",
-            (key, action.alias, action.to),
-        )
 
 
 def _fold_tag(db: sqlite3.Connection, key: int, event: Event, action: SetTag) -> None:
@@ -212,14 +229,19 @@ def _set_column(db: sqlite3.Connection, key: int, number: int, column: str, valu
 
 
 _Fold = Callable[[sqlite3.Connection, int, Event, Any], None]
-_FOLDS: dict[type[Action], _Fold] = {
+_NAME_FOLDS: dict[type[Any], _Fold] = {
     CreateArtifact: _fold_create,
     RenameArtifact: _fold_rename,
     SetType: _fold_type,
+}
+_FOLDS: dict[type[Any], _Fold] = {
     AddVersion: _fold_add,
-    MoveAlias: _fold_alias,
+    MoveAlias: fold_alias,
+    TrackAlias: fold_track,
+    ProtectAlias: fold_protect,
     SetTag: _fold_tag,
     SetNote: _fold_note,
     SetValue: _fold_value,
     SetRemoved: _fold_removed,
+    SignVersion: fold_signature,
 }

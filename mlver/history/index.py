@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mlver.errors import IntegrityError
 from mlver.history.log import EventLog, LogStorage, is_continuation, part_ranges
-from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.history.queries import Queries
+from mlver.history.records import RUNS_KEY, ArtifactRecord, VersionRecord
+from mlver.history.sign_action import SignVersion
 from mlver.ids import ManifestId
 from mlver.names import LATEST, fold
 from mlver.store.sqlite import CacheConnection, CacheDamaged
@@ -23,13 +26,21 @@ if TYPE_CHECKING:
 
 NAMES_FOLDER = "names"
 LOGS_FOLDER = "log"
+RUNS_FOLDER = "runs/log"
 NAMES_KEY = 0
 
 _HIGHEST = 1 << 62
 _ARTIFACT_COLUMNS = "key, name, folder, type, latest, version_count"
 
 
-class VersionIndex:
+def log_folder(artifact: ArtifactRecord | None) -> str:
+    """Return the folder of an artifact's log, of that of runs (`RUNS`), or (None) of that of names."""
+    if artifact is None:
+        return NAMES_FOLDER
+    return RUNS_FOLDER if artifact.key == RUNS_KEY else f"{LOGS_FOLDER}/{artifact.folder}"
+
+
+class VersionIndex(Queries):
     """Queries over all logs of a repository.
 
     Args:
@@ -38,23 +49,24 @@ class VersionIndex:
     """
 
     def __init__(self, connection: CacheConnection, storage: LogStorage) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._storage = storage
 
     # Folding: log → tables
 
     def refresh(self, artifact: ArtifactRecord | None = None) -> None:
-        """Fold what is new in the names' log, and in one artifact's log or (None) in all of them.
+        """Fold what is new in the names' log, and in one artifact's log or (None) in all logs there are.
 
         Raises:
             IntegrityError: An event is damaged or missing.
         """
         self._fold(NAMES_KEY, NAMES_FOLDER)
         if artifact is not None:
-            self._fold(artifact.key, f"log/{artifact.folder}")
+            self._fold(artifact.key, log_folder(artifact))
             return
-        for key, folder in self._rows("SELECT key, folder FROM artifacts WHERE key != 0"):
-            self._fold(key, f"log/{folder}")
+        for key, folder in self._rows("SELECT key, folder FROM artifacts WHERE key > 0"):
+            self._fold(key, f"{LOGS_FOLDER}/{folder}")
+        self._fold(RUNS_KEY, RUNS_FOLDER)
 
     def head(self, key: int) -> int:
         """Return the number of the newest folded event of an artifact's log, -1 if it has none."""
@@ -62,10 +74,10 @@ class VersionIndex:
 
     def tail(self, artifact: ArtifactRecord | None) -> tuple[EventLog, int]:
         """Return a log to append to, and the number that the next event has if nothing happened since it was folded."""
-        key, folder = (artifact.key, f"log/{artifact.folder}") if artifact else (NAMES_KEY, NAMES_FOLDER)
         # One query: a number of one part of a log must not be used in another one.
+        key = artifact.key if artifact else NAMES_KEY
         head, part = self._one("SELECT head, part FROM artifacts WHERE key = ?", key)
-        return EventLog(self._storage, folder, part), int(head) + 1
+        return EventLog(self._storage, log_folder(artifact), part), int(head) + 1
 
     def _fold(self, key: int, folder: str) -> None:
         head, part = self._one("SELECT head, part FROM artifacts WHERE key = ?", key)
@@ -75,6 +87,8 @@ class VersionIndex:
         # An event that is missing below others is found by looking one further.
         if is_known and not (log.exists(head + 1) or log.exists(head + 2)):
             return
+        if head < 0 and not part and not log.exists(0) and not self._storage.list(folder):
+            return  # most repositories have logs that nothing happened in
         if not is_known or not self._fold_news(key, log, head):
             self._fold_anew(key, folder)
 
@@ -109,6 +123,19 @@ class VersionIndex:
         with self._connection.transaction():
             apply(self._connection, artifact.key if artifact else NAMES_KEY, event)
 
+    def try_out(self, artifact: ArtifactRecord | None, events: Iterable[Event]) -> None:
+        """Fold events that are to follow in a log and forget them again: what contradicts a log must not get into it.
+
+        Raises:
+            IntegrityError: One of them contradicts the ones before it, or has no place in this log.
+        """
+        from mlver.history.fold import apply
+
+        with suppress(_Forgotten), self._connection.transaction():
+            for event in events:
+                apply(self._connection, artifact.key if artifact else NAMES_KEY, event)
+            raise _Forgotten
+
     # Queries
 
     def artifact(self, name: str) -> ArtifactRecord | None:
@@ -127,19 +154,19 @@ class VersionIndex:
     def artifacts(self, *, empty: bool = False) -> list[ArtifactRecord]:
         """Return all artifacts that ever had a version, or (`empty`) all of them, by name."""
         condition = "" if empty else "AND next_version > 0"
-        rows = self._rows(f"SELECT {_ARTIFACT_COLUMNS} FROM artifacts WHERE key != 0 {condition} ORDER BY name")
+        rows = self._rows(f"SELECT {_ARTIFACT_COLUMNS} FROM artifacts WHERE key > 0 {condition} ORDER BY name")
         return [ArtifactRecord(*row) for row in rows]
 
     def name_in_use(self, name: str) -> str | None:
         """Return the present or former name that `name` would collide with, case and Unicode form ignored."""
         wanted = fold(name)
-        rows = self._rows("SELECT name FROM artifacts WHERE key != 0 UNION ALL SELECT name FROM former_names")
-        folders = self._rows("SELECT folder FROM artifacts WHERE key != 0")
+        rows = self._rows("SELECT name FROM artifacts WHERE key > 0 UNION ALL SELECT name FROM former_names")
+        folders = self._rows("SELECT folder FROM artifacts WHERE key > 0")
         return next((used for (used,) in [*rows, *folders] if fold(used) == wanted), None)
 
     def artifact_like(self, name: str) -> ArtifactRecord | None:
         """Return the artifact whose log is in the folder `name`, else one that has or had a name like it."""
-        row = self._first(f"SELECT {_ARTIFACT_COLUMNS} FROM artifacts WHERE key != 0 AND folder = ?", name)
+        row = self._first(f"SELECT {_ARTIFACT_COLUMNS} FROM artifacts WHERE key > 0 AND folder = ?", name)
         if row:
             return ArtifactRecord(*row)
         used = self.name_in_use(name)
@@ -229,6 +256,34 @@ class VersionIndex:
         latest = self.alias(artifact, LATEST)
         return ({} if latest is None else {LATEST: latest}) | dict(rows)
 
+    def signatures(self, artifact: ArtifactRecord, number: int) -> list[SignVersion]:
+        """Return the signatures that a version bears, checked by nobody."""
+        query = "SELECT key, signature, statement FROM signatures WHERE artifact = ? AND number = ? ORDER BY signature"
+        return [
+            SignVersion(number, key, signature, statement, True)
+            for key, signature, statement in self._rows(query, artifact.key, number)
+        ]
+
+    def tracked(self, artifact: ArtifactRecord) -> dict[str, str]:
+        """Return the aliases that follow a metric by themselves, each with its rule, such as `max(val_acc)`."""
+        return dict(self._rows("SELECT alias, rule FROM tracked WHERE artifact = ? ORDER BY alias", artifact.key))
+
+    def protected(self, artifact: ArtifactRecord) -> tuple[str, ...]:
+        """Return the aliases that nobody is to move by mistake."""
+        rows = self._rows("SELECT alias FROM protected WHERE artifact = ? ORDER BY alias", artifact.key)
+        return tuple(alias for (alias,) in rows)
+
+    def followed(self, artifact: ArtifactRecord) -> dict[int, list[tuple[str, int | None, int | None]]]:
+        """Return which aliases moved by themselves, by event: alias, version before, version after."""
+        moves: dict[int, list[tuple[str, int | None, int | None]]] = {}
+        for event, *move in self._rows(
+            "SELECT event, alias, was, version FROM followed WHERE artifact = ? AND was IS NOT version "
+            "ORDER BY event, alias",
+            artifact.key,
+        ):
+            moves.setdefault(event, []).append((move[0], move[1], move[2]))
+        return moves
+
     def all_manifests(self) -> dict[str, list[tuple[str, int, bool]]]:
         """Return each manifest id with the (artifact, version, removed) it belongs to."""
         found: dict[str, list[tuple[str, int, bool]]] = {}
@@ -286,20 +341,9 @@ class VersionIndex:
         except (ValueError, TypeError) as error:
             raise CacheDamaged(sqlite3.DatabaseError(str(error))) from error
 
-    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._connection.reading():
-            return self._connection.execute(sql, values).fetchall()
 
-    def _first(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
-        with self._connection.reading():
-            row: tuple[Any, ...] | None = self._connection.execute(sql, values).fetchone()
-        return row
-
-    def _one(self, sql: str, *values: Any) -> tuple[Any, ...]:
-        row = self._first(sql, *values)
-        if row is None:
-            raise CacheDamaged(sqlite3.DatabaseError("the index lost a row"))
-        return row
+class _Forgotten(Exception):
+    """Ends a transaction that was only to see whether it can be."""
 
 
 def _version_from(row: tuple[Any, ...]) -> VersionRecord:

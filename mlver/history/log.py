@@ -61,8 +61,8 @@ def log_parts(storage: LogStorage, folder: str) -> list[LogPart]:
     parts = [LogPart("", 0)]
     while True:
         part = EventLog(storage, folder, parts[-1].name)
-        numbers = [int(name[:12]) for name in storage.list(part.place) if _is_event(name)]
-        action = _continuation(part.read(max(numbers))) if numbers else None
+        numbers = part.numbers()
+        action = _continuation(part.read(numbers[-1])) if numbers else None
         if action is None:
             break
         parts.append(LogPart(_checked_part(action.part, parts), action.start))
@@ -91,6 +91,17 @@ def effective_events(storage: LogStorage, folder: str) -> Iterator[Event]:
     """
     for part, end in part_ranges(storage, folder):
         yield from EventLog(storage, folder, part.name).events_until(part.start, end)
+
+
+def is_part_name(name: str) -> bool:
+    """Tell whether a folder of a log may be a part of it."""
+    return _PART.fullmatch(name) is not None
+
+
+def next_part(event: Event) -> LogPart | None:
+    """Return the part of a log that an event says it goes on in, if it says so."""
+    action = _continuation(event)
+    return LogPart(action.part, action.start) if action is not None and is_part_name(action.part) else None
 
 
 def is_continuation(event: Event) -> bool:
@@ -148,6 +159,10 @@ class EventLog:
 
         name = self.event_name(number)
         return decode_event(self._storage.read(name), number, name)
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the events that have a file, in order."""
+        return [int(name[:12]) for name in self._storage.list(self.place) if _is_event(name)]
 
     def events(self, start: int = 0) -> Iterator[Event]:
         """Yield the events from `start` to the newest, in order.

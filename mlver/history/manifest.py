@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import Any
 
 from mlver.digests import canonical_json, file_digest, manifest_id, weights_digest
-from mlver.errors import IntegrityError, NotFoundError
+from mlver.errors import IntegrityError, MlverError, NotFoundError
 from mlver.history.manifest_blob import manifest_name as manifest_name  # noqa: PLC0414 - for all who read them
 from mlver.history.manifest_blob import read_encoded
 from mlver.history.reference import ReferenceEntry, check_order, reference_document, reference_from
@@ -35,6 +35,9 @@ MANIFEST_FORMAT = 1
 OPAQUE = "opaque"
 """Format of a file with weights, or probably so, that cannot all be listed as tensors: its bytes count as weights."""
 MAX_CHUNK_BYTES = 16 << 20
+_CROWDED_FROM_BYTES = 4 << 20
+_MIN_BYTES_A_VALUE = 12
+"""On average, of larger manifests. Entries of files and tensors have 20 or more; `{}` becomes an object of 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,7 @@ def decode_manifest(data: bytes, identity: ManifestId) -> Manifest:
     if manifest_id(data) != identity:
         raise IntegrityError(f"Manifest {identity} is damaged: its digest does not match.")
     try:
+        _refuse_crowd(data)
         document = json.loads(data)
         if document["mlver_manifest"] != MANIFEST_FORMAT:
             raise IntegrityError(
@@ -240,10 +244,18 @@ def decode_manifest(data: bytes, identity: ManifestId) -> Manifest:
 
 
 def write_manifest(storage: Storage, manifest: Manifest) -> ManifestId:
-    """Store a manifest durably and return its id; one that is there is written anew, so that it counts as young."""
+    """Store a manifest durably and return its id; one that is there is written anew, so that it counts as young.
+
+    Raises:
+        MlverError: No reader would take it: it has millions of empty folders, for example.
+    """
     import zstandard
 
     data = encode_manifest(manifest)
+    try:
+        _refuse_crowd(data)
+    except ValueError as error:
+        raise MlverError(f"These files cannot be one version: {error}.") from error
     identity = manifest_id(data)
     compressed = zstandard.ZstdCompressor(level=3).compress(data)
     if not storage.create(manifest_name(identity), compressed):
@@ -334,6 +346,12 @@ def _tensor_from(document: dict[str, Any]) -> TensorEntry:
         order=document.get("order", "C"),
         anonymous=document.get("anonymous", False),
     )
+
+
+def _refuse_crowd(data: bytes) -> None:
+    """Refuse what is small as bytes, smaller compressed, and takes many times as much once it is objects."""
+    if len(data) > _CROWDED_FROM_BYTES and data.count(b",") * _MIN_BYTES_A_VALUE > len(data):
+        raise ValueError("it has too many values for its size")
 
 
 def _safe_path(path: str) -> str:

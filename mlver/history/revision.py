@@ -2,6 +2,7 @@
 
     v4  best  latest  best~1          of the current artifact
     NAME  NAME:v4  NAME:best  NAME@best  NAME~2
+    max(val_acc)  NAME@min(loss)      the best version by a metric, or by an expression of several
     blake3:1f3c…  1f3c…               an id, or a prefix of one that is not ambiguous
 
 A bare word is tried as a version number, an alias of the current artifact, an artifact's name, and an id, in this
@@ -21,6 +22,7 @@ from mlver.ids import ID_PREFIX, is_hex
 from mlver.names import LATEST, parse_version
 
 MIN_ID_DIGITS = 4
+_CALL = re.compile(r"(?:(?P<name>[^:@()]+)[:@])?(?P<selection>(?:max|min)\s*\(.*\))", re.DOTALL)
 _STEPS = re.compile(r"(?P<base>.*)~(?P<steps>[0-9]{0,18})", re.DOTALL)
 
 
@@ -91,6 +93,8 @@ def _resolve_base(index: VersionIndex, base: str, current: str | None) -> Resolv
         raise UsageError("A revision is empty.", "Name a version, such as v4, best or NAME:latest.")
     if base.startswith(ID_PREFIX):
         return _by_id(index, base.removeprefix(ID_PREFIX), base)
+    if call := _CALL.fullmatch(base):
+        return _by_value(index, call["name"], call["selection"], current)
     for separator in ":@":
         name, found, selector = base.partition(separator)
         if found:
@@ -99,6 +103,17 @@ def _resolve_base(index: VersionIndex, base: str, current: str | None) -> Resolv
             artifact, notice = resolve_artifact(index, name)
             return Resolved(artifact, _select(index, artifact, selector), notice)
     return _bare(index, base, current)
+
+
+def _by_value(index: VersionIndex, name: str | None, text: str, current: str | None) -> Resolved:
+    from mlver.history.selection import parse_selection
+
+    selection = parse_selection(text)
+    assert selection is not None
+    if name is None and current is None:
+        raise NotFoundError(f"There is no version {text!r}.", f"No artifact is current: name one, as in NAME@{text}.")
+    artifact, notice = resolve_artifact(index, name or current or "")
+    return Resolved(artifact, selection.choose(index.versions(artifact), repr(artifact.name)), notice)
 
 
 def _bare(index: VersionIndex, word: str, current: str | None) -> Resolved:

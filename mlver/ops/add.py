@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 from mlver.chunks import Level
 from mlver.config import check_compression
-from mlver.digests import canonical_json
 from mlver.errors import NotFoundError, UsageError
 from mlver.history.event import Action, AddVersion, MoveAlias, SetTag, SetValue
 from mlver.history.records import ArtifactRecord, VersionRecord
@@ -19,15 +17,18 @@ from mlver.ops.bases import BaseFinder, base_number
 from mlver.ops.best import best_standing
 from mlver.ops.commit import check_artifact, commit, ensure_artifact
 from mlver.ops.content import StoredContent, store_content
+from mlver.ops.moving import check_all_free, check_free_to_set
 from mlver.ops.opening import OpenRepository
 from mlver.ops.origins import Origin, read_origin, write_origin
 from mlver.ops.progress import Progress, Silent
 from mlver.ops.references.copies import warn_of_copies
 from mlver.ops.references.found import DEFAULT_MAX_FILES, FoundReferences
 from mlver.ops.reliance import confirm
+from mlver.ops.runs.made import note_made_again
+from mlver.ops.runs.provenance import Caller, Provenance, find_provenance
 from mlver.ops.scan import Scan, scan
+from mlver.ops.values import check_is_list, check_metadata, check_metrics
 
-MAX_METADATA_DEPTH = 64
 _OLDER = 4
 """Newest versions that are looked at for tensors which the likeliest one lacks, less one."""
 
@@ -54,6 +55,8 @@ class AddRequest:
         digest: Read all of them, to record digests of their contents too.
         max_files: How many objects there may be below prefixes.
         reference_options: Options of their bucket, such as its endpoint; kept in `config.toml`.
+        uses: Revisions of what it was made from.
+        caller: What is around the command, if the code and the command are to be recorded where no run tells them.
         keep_if_best: A metric, and perhaps `:min` or `:max`: add only what is better than every version so far.
     """
 
@@ -75,6 +78,8 @@ class AddRequest:
     max_files: int = DEFAULT_MAX_FILES
     reference_options: Mapping[str, str] = field(default_factory=dict)
     keep_if_best: str | None = None
+    uses: Sequence[str] = ()
+    caller: Caller | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +127,11 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
     repository.index.refresh()
     name = _artifact_name(repository, request)
     check_artifact(repository, name, request.type)  # before reading gigabytes
+    check_all_free(repository, name, request.aliases)
     standing = best_standing(repository, name, request)
     if standing is not None:
         return _not_better(standing)
+    provenance = find_provenance(repository, request.uses, request.caller)
     level = check_compression(request.compression or repository.config.compression)
     bases = _base_finder(repository, name, request, level)
     found = scan(request.paths, request.exclude, keep_names=bool(request.references))
@@ -133,7 +140,8 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
     pointers = _references(repository, name, request, found, progress or Silent())
     content = store_content(repository, found, bases, level, request.rehash, progress or Silent(), pointers.entries)
     artifact = ensure_artifact(repository, name, request.type)
-    publication = _Publication(repository, artifact, request, content)
+    publication = _Publication(repository, artifact, request, content, provenance)
+    publication.prepare()
     commit(repository, artifact, publication.decide)
     if publication.standing is not None:
         return _not_better(publication.standing)
@@ -142,6 +150,8 @@ def add(repository: OpenRepository, request: AddRequest, progress: Progress | No
     repository.set_current(artifact.name)
     version = repository.index.version(artifact, publication.number)
     assert version is not None
+    if provenance.run is not None and not publication.created:
+        note_made_again(repository, provenance.run, artifact, version)
     if len(request.paths) == 1 and not request.references:
         origin = Origin(artifact.name, version.number, version.id, tuple(request.exclude))
         write_origin(repository, request.paths[0], origin)
@@ -167,7 +177,12 @@ class _Publication:
     """Decides, on the newest state, which actions make the content a version."""
 
     def __init__(
-        self, repository: OpenRepository, artifact: ArtifactRecord, request: AddRequest, content: StoredContent
+        self,
+        repository: OpenRepository,
+        artifact: ArtifactRecord,
+        request: AddRequest,
+        content: StoredContent,
+        provenance: Provenance,
     ) -> None:
         self._repository = repository
         self._index = repository.index
@@ -175,6 +190,10 @@ class _Publication:
         self._request = request
         self.standing: VersionRecord | None = None
         self._content = content
+        self._provenance = provenance
+        self._said: dict[str, Any] = {}
+        self._metrics = dict(request.metrics)
+        self.is_of_run = provenance.run is not None
         self.number = -1
         self.created = False
         self.moved: list[str] = []
@@ -182,11 +201,20 @@ class _Publication:
         self.weights_identical_to: str | None = None
         self.tensors_in: str | None = None
 
+    def prepare(self) -> None:
+        """Find out what takes time, if there is likely to be a new version: others may append until it is decided."""
+        if not self._existing():
+            self._said = self._provenance.document()
+            self._metrics = {**self._provenance.metrics(), **self._request.metrics}
+
+    def _existing(self) -> list[VersionRecord]:
+        return [v for v in self._index.live_versions_of(self._content.id) if v.artifact == self._artifact.name]
+
     def decide(self) -> list[Action]:
         self.standing = best_standing(self._repository, self._artifact.name, self._request)
         if self.standing is not None:
             return []
-        existing = [v for v in self._index.live_versions_of(self._content.id) if v.artifact == self._artifact.name]
+        existing = self._existing()
         self.created = not existing
         if existing:
             self.number = existing[-1].number
@@ -214,8 +242,8 @@ class _Publication:
             message=request.message,
             tags=sorted(set(request.tags)),
             metadata=dict(request.metadata),
-            metrics=dict(request.metrics),
-            provenance=dict(request.provenance),
+            metrics=self._metrics,
+            provenance={**request.provenance, **self._said},
             reference_count=content.reference_count,
             reference_bytes=content.reference_bytes,
         )
@@ -245,7 +273,8 @@ class _Publication:
         moves: list[Action] = []
         for alias in dict.fromkeys(self._request.aliases):
             was = self._index.alias(self._artifact, alias)
-            if was != self.number:
+            if was != self.number or alias in self._index.tracked(self._artifact):
+                check_free_to_set(self._repository, self._artifact, alias)
                 moves.append(MoveAlias(alias, self.number, was))
         self.moved = [move.alias for move in moves if isinstance(move, MoveAlias)]
         return moves
@@ -254,9 +283,8 @@ class _Publication:
 def _check(request: AddRequest) -> None:
     if not request.paths and not request.references:
         raise UsageError("There is nothing to add: no path was given.")
-    for words, what in ((request.aliases, "aliases"), (request.tags, "tags"), (request.exclude, "exclude")):
-        check_is_list(words, what)
-    check_is_list(request.references, "references")
+    for what in ("aliases", "tags", "exclude", "references", "uses"):
+        check_is_list(getattr(request, what), what)
     if request.max_files < 1:
         raise UsageError("max_files must be at least 1.")
     if not request.references and (request.digest or request.reference_options):
@@ -270,55 +298,6 @@ def _check(request: AddRequest) -> None:
     check_text("The message", request.message or "")
     check_metrics(request.metrics)
     check_metadata(request.metadata)
-
-
-def check_is_list(words: Sequence[str], what: str) -> None:
-    """Refuse one text where a list of them is wanted: it would be taken for a list of letters.
-
-    Raises:
-        UsageError: `words` is a text.
-    """
-    if isinstance(words, str):
-        raise UsageError(f"{what} must be a list of texts, not one text.", f"Write {what}=[{words!r}].")
-
-
-def check_metrics(metrics: Mapping[str, float]) -> None:
-    """Refuse metrics that cannot be compared or stored.
-
-    Raises:
-        UsageError: One is not a finite number, or its name is empty or not valid Unicode.
-    """
-    for key, value in metrics.items():
-        if not key:
-            raise UsageError("A metric has an empty name.")
-        check_text("A metric's name", key)
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise UsageError(f"Metric {key!r} is {value!r}, which is not a finite number.")
-
-
-def check_metadata(metadata: Mapping[str, Any]) -> None:
-    """Refuse metadata that is not JSON.
-
-    Raises:
-        UsageError: A value cannot be written as JSON, is NaN or infinite, or nests too deep; or a key is no text.
-    """
-    for key, value in metadata.items():
-        if type(key) is not str or not key:
-            raise UsageError(f"A metadata value has the name {key!r}, which is not a text.")
-        try:
-            canonical_json({key: value})
-        except (ValueError, TypeError, RecursionError) as error:
-            raise UsageError(f"Metadata {key!r} cannot be stored as JSON: {error}.") from error
-        if _is_deeper(value, MAX_METADATA_DEPTH):
-            raise UsageError(f"Metadata {key!r} nests deeper than {MAX_METADATA_DEPTH} levels.")
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Tell whether lists and objects nest deeper than `levels`: every reader must be able to follow them."""
-    if not isinstance(value, dict | list | tuple):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
 def _references(
@@ -377,6 +356,8 @@ def _base_finder(repository: OpenRepository, name: str, request: AddRequest, lev
 
 def _warnings(request: AddRequest, content: StoredContent, publication: _Publication) -> list[str]:
     warnings = list(content.warnings)
+    if request.uses and not publication.created and not publication.is_of_run:
+        warnings.append("What it was made from was not recorded, since no version was made.")
     if request.message and not publication.created:
         warnings.append("The message was not recorded, since no version was made; mlver note records one.")
     return warnings

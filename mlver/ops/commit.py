@@ -41,6 +41,7 @@ def commit(
     """
     index = repository.index
     identity = repository.config.identity
+    asked: list[Sequence[Action]] = []
     while True:
         index.refresh(artifact)
         # Before `decide` looks: other processes fold into the same index, and what is decided on a newer state than
@@ -49,6 +50,8 @@ def commit(
         actions = tuple(decide())
         if not actions:
             return None
+        if repository.hooks is not None:
+            repository.hooks.ask_event(repository, artifact, actions, asked)
         event = new_event(number, identity, actions, undoes)
         if len(encode_event(event)) > MAX_EVENT_BYTES:
             raise UsageError(
@@ -63,6 +66,8 @@ def commit(
         # The event is in the log: what failed is only the cache, and nobody may take the event for not written.
         repository.reopen(damage)
         repository.index.refresh()
+    if repository.hooks is not None:
+        repository.hooks.note_event(artifact, event)
     if (number + 1) % SEGMENT_EVENTS == 0:
         _write_segment(log, number // SEGMENT_EVENTS)
     return event

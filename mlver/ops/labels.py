@@ -6,16 +6,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mlver.errors import NotFoundError
-from mlver.history.event import Action, MoveAlias, SetNote, SetTag, SetValue
+from mlver.history.event import Action, MoveAlias, SetNote, SetTag, SetValue, TrackAlias
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.names import LATEST, check_alias, check_tag, check_text
-from mlver.ops.add import check_metadata, check_metrics
 from mlver.ops.commit import commit
+from mlver.ops.moving import alias_of, check_free_to_set, check_movable, unprotected
 from mlver.ops.opening import OpenRepository
+from mlver.ops.values import check_metadata, check_metrics
 
 
-def set_alias(repository: OpenRepository, alias: str, revision: str | None = None) -> tuple[VersionRecord, str | None]:
+def set_alias(
+    repository: OpenRepository, alias: str, revision: str | None = None, force: bool = False
+) -> tuple[VersionRecord, str | None]:
     """Move an alias to a version, by default to the current artifact's latest.
+
+    Args:
+        repository: The repository.
+        alias: The alias.
+        revision: Which version.
+        force: Move it though it is protected.
 
     Returns:
         The version, and the name of the one that bore the alias before, if any other did.
@@ -23,6 +32,7 @@ def set_alias(repository: OpenRepository, alias: str, revision: str | None = Non
     Raises:
         UsageError: The alias is not allowed.
         NotFoundError: There is no such version.
+        MlverError: The alias is protected, or follows a metric by itself.
     """
     check_alias(alias)
     resolved = repository.resolve(revision if revision is not None else LATEST)
@@ -33,38 +43,44 @@ def set_alias(repository: OpenRepository, alias: str, revision: str | None = Non
         _version(repository, artifact, number)
         was = repository.index.alias(artifact, alias)
         before[:] = [was]
-        return [] if was == number else [MoveAlias(alias, number, was)]
+        if was == number and alias not in repository.index.tracked(artifact):
+            return []
+        check_free_to_set(repository, artifact, alias, force)
+        return [*unprotected(repository, artifact, MoveAlias(alias, number, was))]
 
     version = _change(repository, resolved.version, artifact, decide)
     was = before[0]
     return version, None if was is None or was == number else f"{artifact.name}:v{was}"
 
 
-def delete_alias(repository: OpenRepository, alias: str) -> str:
+def delete_alias(repository: OpenRepository, alias: str, force: bool = False) -> str | None:
     """Delete an alias, given as `best` (of the current artifact) or `NAME:best`.
 
     Returns:
-        The name of the version that bore it.
+        The name of the version that bore it; None where it followed a metric that no version has.
 
     Raises:
         UsageError: The alias is one that cannot be set either.
         NotFoundError: There is no such alias.
+        MlverError: It is protected, and `force` is not given.
     """
-    name, separator, word = alias.rpartition(":")
-    check_alias(word)
-    artifact = repository.artifact(name if separator else None)
-    before: list[int] = []
+    artifact, word = alias_of(repository, alias)
+    before: list[int | None] = []
 
     def decide() -> list[Action]:
         was = repository.index.alias(artifact, word)
-        if was is None:
+        rule = repository.index.tracked(artifact).get(word)
+        if was is None and rule is None:
             known = ", ".join(repository.index.aliases(artifact)) or "none"
             raise NotFoundError(f"Alias {word!r} of {artifact.name!r} does not exist.", f"Its aliases are: {known}")
         before[:] = [was]
-        return [MoveAlias(word, None, was)]
+        check_movable(repository, artifact, word, force)
+        if rule is not None:
+            return [TrackAlias(word, None, rule)]
+        return [*unprotected(repository, artifact, MoveAlias(word, None, was))]
 
     commit(repository, artifact, decide)
-    return f"{artifact.name}:v{before[0]}"
+    return None if before[0] is None else f"{artifact.name}:v{before[0]}"
 
 
 def change_tags(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlver.errors import MlverError, NotARepositoryError, NotFoundError
+from mlver.errors import IntegrityError, MlverError, NotARepositoryError, NotFoundError
 from mlver.history import tables as history_tables
 from mlver.history.index import VersionIndex
-from mlver.history.records import ArtifactRecord
+from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.history.revision import Resolved, resolve, resolve_artifact
 from mlver.names import check_artifact_name
 from mlver.ops import tables as stat_tables
@@ -21,6 +22,8 @@ from mlver.store.sqlite import CacheConnection, CacheDamaged, open_cache, reopen
 if TYPE_CHECKING:
     from mlver.chunks import ChunkReader
     from mlver.config import Config
+    from mlver.history.run_index import RunIndex
+    from mlver.ops.hooks.hooks import Hooks
     from mlver.ops.stat_cache import StatCache
     from mlver.store.chunk_index import ChunkIndex
 
@@ -28,6 +31,9 @@ REPOSITORY_FOLDER = ".mlver"
 FORMAT_NAME = "format"
 FORMAT_TEXT = b"mlver 1\n"
 HEAD_NAME = "HEAD"
+HOOKS_FOLDER = "hooks"
+HOOK_VARIABLE = "MLVER_HOOK"
+"""Set for hooks: what mlver does within one runs no hooks, or there would be no end."""
 INDEX_NAME = "index.sqlite"
 _SCHEMAS = (store_tables.SCHEMA, history_tables.SCHEMA, stat_tables.SCHEMA, diff_tables.SCHEMA)
 
@@ -41,17 +47,28 @@ class OpenRepository:
         storage: Everything in it but the cache.
         cache: `index.sqlite`, or a stand-in in memory.
         notices: Things to tell the person that no result has a place for, such as that a name is a former one.
+        hooks: Programs of the person's own that are asked and told of what happens, see `use_hooks`.
+        run_variable: Names the run that all this is part of, see `mlver.ops.runs.current`.
     """
 
     root: Path
     storage: LocalStorage
     cache: CacheConnection
     notices: list[str] = field(default_factory=list)
+    hooks: Hooks | None = None
+    run_variable: str | None = None
 
     @property
     def index(self) -> VersionIndex:
         """Artifacts and versions."""
         return VersionIndex(self.cache, self.storage)
+
+    @property
+    def runs(self) -> RunIndex:
+        """Runs, and what they used and made."""
+        from mlver.history.run_index import RunIndex
+
+        return RunIndex(self.cache)
 
     @property
     def chunk_index(self) -> ChunkIndex:
@@ -81,6 +98,17 @@ class OpenRepository:
         except NotFoundError:
             return parse_config(b"")
 
+    def use_hooks(self, environment: Mapping[str, str]) -> None:
+        """Ask and tell the hooks of this repository from here on, if it has any; not within one of them.
+
+        Args:
+            environment: The variables that they get.
+        """
+        if not environment.get(HOOK_VARIABLE) and (self.root / HOOKS_FOLDER).is_dir():
+            from mlver.ops.hooks.hooks import Hooks  # most repositories have none, and start-up is a feature
+
+            self.hooks = Hooks(environment)
+
     def chunk_reader(self) -> ChunkReader:
         """Return a reader that knows all packs there are."""
         from mlver.chunks import ChunkReader
@@ -95,6 +123,17 @@ class OpenRepository:
             self._notice(damaged)
         if refreshed.dropped:
             self.stat_cache.forget_all()
+
+    def own_folder(self, name: str) -> Path:
+        """Return the place of a folder that is worked on by its path, and not by the storage, which follows no links.
+
+        Raises:
+            IntegrityError: There is a link in its place.
+        """
+        place = self.root / name
+        if place.is_symlink():
+            raise IntegrityError(f"{place} is a link, and would lead out of the repository.", "Remove it.")
+        return place
 
     def current(self) -> str | None:
         """Return the name of the current artifact, if there is one."""
@@ -138,6 +177,13 @@ class OpenRepository:
         found, notice = resolve_artifact(self.index, name)
         self._notice(notice)
         return found
+
+    def note_use(self, version: VersionRecord) -> None:
+        """Record that the run which all this is part of, if it is part of one, reads a version."""
+        if self.run_variable is not None:
+            from mlver.ops.runs.use import note_use
+
+            note_use(self, version)
 
     def reopen(self, damage: CacheDamaged) -> None:
         """Throw the cache away after it failed; what is asked next rebuilds it."""

@@ -45,6 +45,11 @@ def write_origin(repository: OpenRepository, place: Path, origin: Origin) -> Non
         repository.storage.put(_name(path), canonical_json(document))
 
 
+def forget_origin(repository: OpenRepository, place: Path) -> None:
+    """Forget what `place` came from, since it is going to be gone."""
+    repository.storage.delete(_name(_key(repository, place)))
+
+
 def read_origin(repository: OpenRepository, place: Path) -> Origin | None:
     """Return what `place` came from, None if nothing (readable) is known of it."""
     path = _key(repository, place)
@@ -58,7 +63,7 @@ def read_origin(repository: OpenRepository, place: Path) -> Origin | None:
             ManifestId(str(document["id"])),
             tuple(map(str, document.get("exclude", ()))),
         )
-    except (NotFoundError, ValueError, LookupError, TypeError):
+    except (NotFoundError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -87,7 +92,9 @@ def correct_origins(repository: OpenRepository, old: str, new: str, numbers: Map
         return
     for name in repository.storage.list(ORIGINS_FOLDER):
         place = f"{ORIGINS_FOLDER}/{name}"
-        with suppress(ValueError, LookupError, TypeError):  # a convenience: what cannot be read is left alone
+        with suppress(
+            ValueError, LookupError, TypeError, RecursionError
+        ):  # a convenience: what cannot be read is left alone
             document = json.loads(repository.storage.read(place))
             if document["artifact"] == old:
                 number = document["version"]

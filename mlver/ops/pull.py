@@ -20,14 +20,15 @@ from mlver.errors import ConflictError, MlverError, NotFoundError
 from mlver.history.manifest import FileEntry, Manifest, read_manifest
 from mlver.history.records import VersionRecord
 from mlver.history.reference import ReferenceEntry
-from mlver.names import collisions
-from mlver.ops.add import check_is_list
+from mlver.names import check_artifact_name, collisions
 from mlver.ops.comparing import same_content
 from mlver.ops.materialise import materialise
 from mlver.ops.opening import OpenRepository
 from mlver.ops.origins import Origin, write_origin
 from mlver.ops.placing import is_in_use, move_into, refuse_repository, replace_empty, staging_folder
 from mlver.ops.progress import Progress, Silent
+from mlver.ops.signing.trust import Trust, check_trust
+from mlver.ops.values import check_is_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def plan_pull(
     patterns: Sequence[str] = (),
     *,
     references: bool = True,
+    trust: Trust | None = None,
 ) -> PullPlan:
     """Find out what a pull would do.
 
@@ -121,16 +123,19 @@ def plan_pull(
         target: Folder to write to; by default one of the artifact's name, here.
         patterns: Only files that match one of them, in gitignore syntax.
         references: References too.
+        trust: Whether a signature is required, and whose.
 
     Raises:
         NotFoundError: There is no such version, or no file matches.
+        SignatureError: A signature is required, and there is none, or none that holds.
         IntegrityError: The manifest is missing or damaged.
         MlverError: The target is no folder, or inside a repository's own; or two of the files would be one there.
     """
     version = repository.resolve(revision).version
     manifest = read_manifest(repository.storage, version.id)
+    check_trust(repository, version, manifest, trust or Trust())
     entries, pointers = _matching(manifest, patterns, references)
-    place = Path(os.path.abspath(target if target is not None else version.artifact))
+    place = Path(os.path.abspath(target if target is not None else check_artifact_name(version.artifact)))
     refuse_repository(repository.root, place)
     if (place.exists() or place.is_symlink()) and not place.is_dir():
         raise MlverError(f"{place} is not a folder.", "Choose another place with -o DIR.")
@@ -184,6 +189,7 @@ def pull(
             move_into(staging, plan.target, plan.written_paths, folders)
     if not plan.is_partial:
         _remember(repository, plan)
+    repository.note_use(plan.version)
     return PullResult(
         version=plan.version,
         target=str(plan.target),

@@ -22,12 +22,14 @@ from mlver.formats.dtypes import BITS_BY_DTYPE
 from mlver.history.manifest import Manifest, TensorEntry
 from mlver.history.records import VersionRecord
 from mlver.ids import ChunkId
-from mlver.ops.add import check_is_list
+from mlver.names import check_artifact_name
 from mlver.ops.obtaining import manifest_of
 from mlver.ops.opening import OpenRepository
 from mlver.ops.placing import is_in_use, move_into, refuse_repository, replace_empty, staging_folder
 from mlver.ops.progress import Progress, Silent
 from mlver.ops.pull import PullResult
+from mlver.ops.signing.trust import Trust, check_trust
+from mlver.ops.values import check_is_list
 from mlver.ops.version_files import contiguous_tensor
 
 FILE_NAME = "tensors.safetensors"
@@ -74,7 +76,11 @@ class TensorPlan:
 
 
 def plan_tensors(
-    repository: OpenRepository, revision: str, globs: Sequence[str], target: Path | None = None
+    repository: OpenRepository,
+    revision: str,
+    globs: Sequence[str],
+    target: Path | None = None,
+    trust: Trust | None = None,
 ) -> TensorPlan:
     """Find out which tensors match and whether they can be written.
 
@@ -83,9 +89,11 @@ def plan_tensors(
         revision: Which version.
         globs: Patterns of tensors' names, as `diff` has them.
         target: Folder to write to; by default one of the artifact's name, here.
+        trust: Whether a signature is required, and whose.
 
     Raises:
         NotFoundError: There is no such version, or no tensor matches one of the patterns.
+        SignatureError: A signature is required, and there is none, or none that holds.
         IntegrityError: The manifest is damaged.
         MlverError: A tensor has elements that safetensors knows not, or the target is no folder.
         RemoteError: A remote failed.
@@ -93,7 +101,8 @@ def plan_tensors(
     check_is_list(globs, "tensors")
     version = repository.resolve(revision).version
     manifest = manifest_of(repository, version)
-    place = Path(os.path.abspath(target if target is not None else version.artifact))
+    check_trust(repository, version, manifest, trust or Trust())
+    place = Path(os.path.abspath(target if target is not None else check_artifact_name(version.artifact)))
     refuse_repository(repository.root, place)
     if (place.exists() or place.is_symlink()) and not place.is_dir():
         raise MlverError(f"{place} is not a folder.", "Choose another place with -o DIR.")
@@ -125,6 +134,7 @@ def pull_tensors(
             replace_empty(staging, plan.target)
         else:
             move_into(staging, plan.target, [FILE_NAME], ())
+    repository.note_use(plan.version)
     return plan.outcome()
 
 

@@ -37,6 +37,11 @@ def lost_content(repository: OpenRepository, identity: ManifestId) -> frozenset[
     """
     if not repository.storage.exists(COLLECTED_NAME):
         return None  # whatever is collected from here on will see what was published
+    return _absent_content(repository, identity)
+
+
+def _absent_content(repository: OpenRepository, identity: ManifestId) -> frozenset[ChunkId] | None:
+    """Return what of a manifest is not here; see `lost_content`."""
     name = manifest_name(identity)
     if not repository.storage.exists(name) and not put_back(repository.storage, name):
         return frozenset()
@@ -104,8 +109,21 @@ def revive(repository: OpenRepository, identity: ManifestId, version: str) -> No
         storage.put(manifest_name(identity), read_compressed(storage, identity))
     except NotFoundError:
         _obtain(repository, identity, version)
-    if lost_content(repository, identity) is not None and identity not in _published(repository):
+    is_published = identity in _published(repository)
+    lost = _absent_content(repository, identity) if is_published else lost_content(repository, identity)
+    if lost is not None and not (is_published and _is_elsewhere(repository, identity, lost)):
         raise _gone(version)
+
+
+def _is_elsewhere(repository: OpenRepository, identity: ManifestId, chunks: Collection[ChunkId]) -> bool:
+    """Ask whether a remote has chunks of a version: once it was removed there, it may have been collected there."""
+    from mlver.ops.remotes.receiving import obtain_chunks
+
+    try:
+        obtain_chunks(repository, identity, chunks, dry_run=True)
+    except NotFoundError:
+        return False
+    return True
 
 
 def _obtain(repository: OpenRepository, identity: ManifestId, version: str) -> None:

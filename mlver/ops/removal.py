@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mlver.errors import MlverError, NotFoundError
-from mlver.history.event import Action, MoveAlias, SetRemoved
+from mlver.history.event import Action, MoveAlias, ProtectAlias, SetRemoved
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.history.revision import resolve_artifact
 from mlver.ids import ManifestId
@@ -153,9 +153,17 @@ def _removals(
         if version is None or version.removed:
             continue  # someone else was faster
         _check_unprotected(version, force)
-        actions += [MoveAlias(alias, None, number) for alias in version.aliases if alias != LATEST]
+        actions += _dropped(repository, artifact, version)
         actions.append(SetRemoved(number, removed=True))
     return actions
+
+
+def _dropped(repository: OpenRepository, artifact: ArtifactRecord, version: VersionRecord) -> list[Action]:
+    """Return what becomes of a version's aliases. Those that follow a metric move on by themselves."""
+    index = repository.index
+    going = [alias for alias in version.aliases if alias not in (LATEST, *index.tracked(artifact))]
+    unprotected: list[Action] = [ProtectAlias(alias, False) for alias in going if alias in index.protected(artifact)]
+    return [*unprotected, *(MoveAlias(alias, None, version.number) for alias in going)]
 
 
 def _check_unprotected(version: VersionRecord, force: bool) -> None:

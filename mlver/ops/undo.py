@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlver.errors import ConflictError, MlverError, NotFoundError
 from mlver.history.event import (
@@ -17,17 +17,22 @@ from mlver.history.event import (
     CreateArtifact,
     Event,
     MoveAlias,
+    ProtectAlias,
     RenameArtifact,
     SetNote,
     SetRemoved,
     SetTag,
     SetType,
     SetValue,
+    TrackAlias,
 )
 from mlver.history.records import ArtifactRecord, VersionRecord
+from mlver.history.run_actions import ConfigureRun, FinishRun, MadeAgain, StartRun, UseVersion
+from mlver.history.sign_action import SignVersion
 from mlver.names import LATEST
 from mlver.ops.artifacts import check_free
 from mlver.ops.commit import commit
+from mlver.ops.moving import check_movable, unprotected
 from mlver.ops.opening import OpenRepository
 from mlver.ops.reliance import confirm_revival
 from mlver.ops.removal import revive_version
@@ -42,12 +47,22 @@ class ReflogEntry:
         event: The event.
         artifact: The artifact's present name.
         undone: It was taken back, and that still holds.
+        followed: What aliases did by themselves in consequence: alias, version before, version after.
     """
 
     id: str
     event: Event
     artifact: str
     undone: bool
+    followed: tuple[tuple[str, int | None, int | None], ...] = ()
+
+    @property
+    def what(self) -> list[str]:
+        """What happened, a phrase for each action and each alias that moved by itself."""
+        let_go = {action.alias for action in self.event.actions if isinstance(action, TrackAlias) and not action.to}
+        moves = [move for move in self.followed if move[0] not in let_go]
+        by_themselves = [f"alias {alias}: {_named(was)} → {_named(now)} by itself" for alias, was, now in moves]
+        return [*map(describe, self.event.actions), *by_themselves]
 
     @property
     def is_naming(self) -> bool:
@@ -65,8 +80,16 @@ def reflog(repository: OpenRepository, name: str | None = None, limit: int | Non
     return _entries(repository, artifact)[:limit]
 
 
-def undo(repository: OpenRepository, name: str | None = None, entry_id: str | None = None) -> ReflogEntry:
+def undo(
+    repository: OpenRepository, name: str | None = None, entry_id: str | None = None, force: bool = False
+) -> ReflogEntry:
     """Take one event back: the one named, or the newest that was not taken back and is no undo itself.
+
+    Args:
+        repository: The repository.
+        name: Of which artifact; None is the current one.
+        entry_id: Which event, as `reflog` calls it.
+        force: Move protected aliases too.
 
     Returns:
         The entry that was taken back.
@@ -86,7 +109,7 @@ def undo(repository: OpenRepository, name: str | None = None, entry_id: str | No
     commit(
         repository,
         None if entry.is_naming else artifact,
-        lambda: _inverses(repository, artifact, entry.event),
+        lambda: _inverses(repository, artifact, entry.event, force),
         undoes=entry.event.number,
     )
     for number, identity in back.items():
@@ -104,7 +127,17 @@ def _entries(repository: OpenRepository, artifact: ArtifactRecord) -> list[Reflo
     naming = [event for event in index.events(None) if _concerns(repository, event, artifact)]
     undone = _undone(own)
     undone_naming = _undone(naming)
-    entries = [ReflogEntry(str(event.number), event, artifact.name, event.number in undone) for event in own]
+    followed = index.followed(artifact)
+    entries = [
+        ReflogEntry(
+            str(event.number),
+            event,
+            artifact.name,
+            event.number in undone,
+            tuple(followed.get(event.number, ())),
+        )
+        for event in own
+    ]
     entries += [
         ReflogEntry(f"n{event.number}", event, artifact.name, event.number in undone_naming) for event in naming
     ]
@@ -144,22 +177,34 @@ def _is_creation(event: Event) -> bool:
     return all(isinstance(action, CreateArtifact | SetType) for action in event.actions)
 
 
-def _inverses(repository: OpenRepository, artifact: ArtifactRecord, event: Event) -> list[Action]:
+def _inverses(repository: OpenRepository, artifact: ArtifactRecord, event: Event, force: bool) -> list[Action]:
     """Return the actions that take `event` back, last one first."""
     moved = {action.alias for action in event.actions if isinstance(action, MoveAlias)}
     for action in event.actions:
         if isinstance(action, AddVersion) or (isinstance(action, SetRemoved) and not action.removed):
             version = _version(repository, artifact, action.version)
-            kept = set(version.aliases) - moved - {LATEST}
+            kept = set(version.aliases) - moved - {LATEST, *repository.index.tracked(artifact)}
             _expect(not kept, f"{version.name} bears the alias {min(kept, default='')!r} now")
         if isinstance(action, MoveAlias) and action.was is not None:
             comes_back = any(isinstance(a, SetRemoved) and a.version == action.was for a in event.actions)
             removed = _version(repository, artifact, action.was).removed
             _expect(comes_back or not removed, f"v{action.was}, which bore the alias {action.alias!r}, was removed")
-    return [_inverse(repository, artifact, action) for action in reversed(event.actions)]
+    tracking = {action.alias for action in event.actions if isinstance(action, TrackAlias)}
+    for alias in moved & repository.index.tracked(artifact).keys() - tracking:
+        _expect(False, f"alias {alias!r} follows {repository.index.tracked(artifact)[alias]} by itself since")
+    for alias in moved:
+        check_movable(repository, artifact, alias, force)
+    said = [action for action in event.actions if not _is_of_forced_move(event, action)]
+    undone = [_inverse(repository, artifact, action) for action in reversed(said)]
+    return [each for action in undone for each in unprotected(repository, artifact, action)]
 
 
-def _inverse(repository: OpenRepository, artifact: ArtifactRecord, action: Action) -> Action:  # noqa: PLR0911
+def _is_of_forced_move(event: Event, action: Action) -> bool:
+    """Tell whether an action takes away or gives back the protection of an alias around its move."""
+    return isinstance(action, ProtectAlias) and ProtectAlias(action.alias, not action.protected) in event.actions
+
+
+def _inverse(repository: OpenRepository, artifact: ArtifactRecord, action: Action) -> Action:  # noqa: C901, PLR0911
     """Return the action that takes `action` back, after checking that its effect still stands."""
     match action:
         case AddVersion():
@@ -171,13 +216,26 @@ def _inverse(repository: OpenRepository, artifact: ArtifactRecord, action: Actio
             _expect(version.removed == action.removed, f"{version.name} was removed or restored since")
             return SetRemoved(action.version, removed=not action.removed)
         case MoveAlias():
-            now = repository.index.alias(artifact, action.alias)
+            follows = action.alias in repository.index.tracked(artifact)  # it will not, once that is taken back too
+            now = None if follows else repository.index.alias(artifact, action.alias)
             _expect(now == action.to, f"alias {action.alias!r} moved since, to {_named(now)}")
             return MoveAlias(action.alias, action.was, action.to)
+        case TrackAlias():
+            rule = repository.index.tracked(artifact).get(action.alias)
+            _expect(rule == action.to, f"what alias {action.alias!r} follows changed since")
+            return TrackAlias(action.alias, action.was, action.to)
+        case ProtectAlias():
+            is_so = action.alias in repository.index.protected(artifact)
+            _expect(is_so == action.protected, f"the protection of alias {action.alias!r} changed since")
+            return ProtectAlias(action.alias, not action.protected)
         case SetTag():
             version = _version(repository, artifact, action.version)
             _expect((action.tag in version.tags) == action.present, f"tag {action.tag!r} changed since")
             return SetTag(action.version, action.tag, not action.present)
+        case SignVersion():
+            borne = {signature.signature for signature in repository.index.signatures(artifact, action.version)}
+            _expect((action.signature in borne) == action.present, "the signature came or went since")
+            return replace(action, present=not action.present)
         case SetNote():
             _expect(_version(repository, artifact, action.version).note == action.to, "the note changed since")
             return SetNote(action.version, action.was, action.to)
@@ -209,15 +267,23 @@ def _named(number: int | None) -> str:
     return "nowhere" if number is None else f"v{number}"
 
 
-def describe(action: Action) -> str:  # noqa: C901, PLR0911
+def describe(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912
     """Return one action as a short phrase, such as `alias best: v3 → v4`."""
     match action:
         case AddVersion():
             return f"add v{action.version}"
         case MoveAlias():
             return f"alias {action.alias}: {_named(action.was)} → {_named(action.to)}"
+        case TrackAlias():
+            return f"alias {action.alias} follows {action.to}" if action.to else f"alias {action.alias} follows nothing"
+        case ProtectAlias():
+            return f"alias {action.alias} is {'protected' if action.protected else 'not protected'}"
         case SetTag():
             return f"tag {'+' if action.present else '-'}{action.tag} on v{action.version}"
+        case SignVersion():
+            return (
+                f"{'sign' if action.present else 'take back a signature of'} v{action.version}, key {action.key[:12]}"
+            )
         case SetNote():
             return f"note on v{action.version}: {action.to or '(none)'}"
         case SetValue():
@@ -233,3 +299,5 @@ def describe(action: Action) -> str:  # noqa: C901, PLR0911
             return f"go on in {action.part} from event {action.start}"
         case CreateArtifact():
             return f"create {action.artifact} ({action.type})"
+        case StartRun() | UseVersion() | ConfigureRun() | FinishRun() | MadeAgain():
+            return f"{action.do} {action.run}"

@@ -123,7 +123,7 @@ def open_file(repository: OpenRepository, revision: str, path: str) -> io.Buffer
         IntegrityError: Its manifest is damaged, or a reference is not what it was; while reading: a chunk is damaged.
         RemoteError: The server of a reference failed or refused.
     """
-    manifest = read_manifest(repository.storage, repository.resolve(revision).version.id)
+    manifest = _manifest(repository, revision)
     if (reference := manifest.reference(path)) is not None:
         return _open_reference(repository, reference)
     entry = manifest.file(path)
@@ -139,10 +139,18 @@ def stream_file(repository: OpenRepository, revision: str, path: str) -> Iterato
         IntegrityError: It is damaged; nothing of the damaged chunk, or of a reference that changed, is yielded.
         RemoteError: The server of a reference failed or refused.
     """
-    manifest = read_manifest(repository.storage, repository.resolve(revision).version.id)
+    manifest = _manifest(repository, revision)
     if (reference := manifest.reference(path)) is not None:
         return _pieces(_open_reference(repository, reference))
     return iterate(repository.chunk_reader(), manifest.file(path))
+
+
+def _manifest(repository: OpenRepository, revision: str) -> Manifest:
+    """Return what is in a version; a run that reads it uses it."""
+    version = repository.resolve(revision).version
+    manifest = read_manifest(repository.storage, version.id)
+    repository.note_use(version)
+    return manifest
 
 
 def _open_reference(repository: OpenRepository, reference: ReferenceEntry) -> io.BufferedReader:
@@ -173,7 +181,7 @@ def read_tensor(repository: OpenRepository, revision: str, name: str) -> np.ndar
         NotFoundError: There is no such version or tensor; or more than one, and which is not said.
         IntegrityError: A chunk is missing or damaged.
     """
-    manifest = read_manifest(repository.storage, repository.resolve(revision).version.id)
+    manifest = _manifest(repository, revision)
     tensor = find_tensor(manifest, name)
     return _read_array(repository.chunk_reader(), manifest.files[tensor.file], tensor)
 

@@ -23,11 +23,13 @@ from mlver.ops import version_files
 from mlver.ops.init import init_repository
 from mlver.ops.opening import REPOSITORY_FOLDER, find_repository, open_repository
 from mlver.ops.remotes.clone import clone
+from mlver.repository.automation import Automation
 from mlver.repository.comparisons import Comparisons
 from mlver.repository.copies import Copies
 from mlver.repository.labels import Labels
 from mlver.repository.opened import AnyPath
 from mlver.repository.sharing import Sharing
+from mlver.repository.signatures import Signatures
 from mlver.repository.upkeep import Upkeep
 from mlver.repository.versions import Versions
 
@@ -47,7 +49,7 @@ class _Open:
         return partial(_open_file, instance)
 
 
-class Repository(Versions, Labels, Copies, Comparisons, Upkeep, Sharing):
+class Repository(Versions, Labels, Copies, Comparisons, Upkeep, Signatures, Sharing, Automation):
     """A repository, opened. Use one from one thread at a time; any number of processes may have it open.
 
     Args:

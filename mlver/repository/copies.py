@@ -9,6 +9,7 @@ from mlver.ops.progress import Progress
 from mlver.ops.pull import PullResult, plan_pull, pull
 from mlver.ops.pull_tensors import plan_tensors, pull_tensors
 from mlver.ops.remotes.receiving import obtain_chunks, obtain_files, obtain_manifest
+from mlver.ops.signing.trust import Trust
 from mlver.repository.opened import AnyPath, Opened
 
 
@@ -23,6 +24,8 @@ class Copies(Opened):
         *,
         force: bool = False,
         references: bool = True,
+        require_signature: bool = False,
+        public_keys: Sequence[AnyPath] = (),
         progress: Progress | None = None,
     ) -> PullResult:
         """Write the files of a version into a folder, by default one of the artifact's name.
@@ -35,22 +38,26 @@ class Copies(Opened):
             paths: Only files that match one of these patterns, in gitignore syntax.
             force: Overwrite files that differ.
             references: Download references too.
+            require_signature: Refuse what nobody signed whose key is trusted.
+            public_keys: Files of the keys that are; without any, `config.toml` says which.
             progress: Told of the bytes written.
 
         Raises:
             NotFoundError: There is no such version, or no file matches.
+            SignatureError: A signature is required, and there is none, or none that holds.
             ConflictError: Files would be overwritten, and `force` is not given.
             IntegrityError: Something is damaged, or a reference is not what it was; the folder is as it was.
             RemoteError: A remote, or a server of references, failed or refused.
             MlverError: The folder cannot be written.
         """
         target = None if folder is None else Path(folder)
+        trust = Trust(require_signature, tuple(map(Path, public_keys)))
 
         def work() -> PullResult:
             has_remotes = bool(self._opened.config.remotes)
             if has_remotes:
                 obtain_manifest(self._opened, self._opened.resolve(revision).version.id)
-            plan = plan_pull(self._opened, revision, target, paths, references=references)
+            plan = plan_pull(self._opened, revision, target, paths, references=references, trust=trust)
             if has_remotes and (force or not plan.overwritten_paths):
                 obtain_files(self._opened, plan, progress)
             return pull(self._opened, plan, force, progress)

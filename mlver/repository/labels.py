@@ -6,29 +6,55 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlver.history.records import ArtifactRecord, VersionRecord
-from mlver.ops import artifacts, labels, removal, undo
+from mlver.ops import artifacts, labels, moving, removal, undo
 from mlver.repository.opened import Opened
 
 
 class Labels(Opened):
     """Names, notes and numbers of versions; taking things back."""
 
-    def alias(self, alias: str, revision: str | None = None) -> VersionRecord:
+    def alias(self, alias: str, revision: str | None = None, *, force: bool = False) -> VersionRecord:
         """Move an alias to a version, by default to the current artifact's latest, and return the version.
 
         Raises:
             UsageError: The alias is not allowed.
             NotFoundError: There is no such version.
+            MlverError: The alias follows a metric by itself, or is protected and `force` is not given.
         """
-        return self._run(lambda: labels.set_alias(self._opened, alias, revision)[0])
+        return self._run(lambda: labels.set_alias(self._opened, alias, revision, force)[0])
 
-    def delete_alias(self, alias: str) -> None:
+    def delete_alias(self, alias: str, *, force: bool = False) -> None:
         """Delete an alias, given as `best` or `NAME:best`.
 
         Raises:
             NotFoundError: There is no such alias.
+            MlverError: It is protected, and `force` is not given.
         """
-        self._run(lambda: labels.delete_alias(self._opened, alias))
+        self._run(lambda: labels.delete_alias(self._opened, alias, force))
+
+    def track(self, alias: str, rule: str | None) -> str | None:
+        """Let an alias (`best` or `NAME:best`) follow a metric, such as `max(val_acc)`; None lets it stay where it is.
+
+        Returns:
+            The name of the version that it names now, if any has the metric.
+
+        Raises:
+            UsageError: The rule or the alias is not allowed.
+            NotFoundError: There is no such artifact, or nothing that the alias follows.
+            MlverError: The alias is protected.
+        """
+        if rule is None:
+            return self._run(lambda: moving.untrack_alias(self._opened, alias)[1])
+        return self._run(lambda: moving.track_alias(self._opened, alias, rule)[1])
+
+    def protect(self, alias: str, protected: bool = True) -> None:
+        """Let an alias (`best` or `NAME:best`) be moved with `force` only, or by everybody again.
+
+        Raises:
+            NotFoundError: There is no such alias.
+            UsageError: It follows a metric by itself.
+        """
+        self._run(lambda: moving.protect_alias(self._opened, alias, protected))
 
     def tag(self, revision: str, *tags: str, remove: Sequence[str] = ()) -> VersionRecord:
         """Put tags on a version and take others off.
@@ -104,11 +130,12 @@ class Labels(Opened):
         """
         return self._run(lambda: undo.reflog(self._opened, name, limit))
 
-    def undo(self, name: str | None = None, entry_id: str | None = None) -> undo.ReflogEntry:
+    def undo(self, name: str | None = None, entry_id: str | None = None, *, force: bool = False) -> undo.ReflogEntry:
         """Take back the newest event of an artifact, or the one named, and return it.
 
         Raises:
             NotFoundError: There is no such artifact or event.
             ConflictError: What it did was changed since.
+            MlverError: It would move a protected alias, and `force` is not given.
         """
-        return self._run(lambda: undo.undo(self._opened, name, entry_id))
+        return self._run(lambda: undo.undo(self._opened, name, entry_id, force))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import TypeVar
 
 from mlver.ops.opening import OpenRepository
+from mlver.repository.surroundings import environment
 from mlver.store.sqlite import CacheDamaged
 
 T = TypeVar("T")
@@ -22,11 +24,17 @@ class Opened:
 
     def __init__(self, opened: OpenRepository) -> None:
         self._opened = opened
+        opened.use_hooks(environment())
 
     def _run(self, operation: Callable[[], T]) -> T:
-        """Run an operation, and once more on a new cache if the cache turns out to be damaged."""
+        """Run an operation, and once more on a new cache if the cache turns out to be damaged; then tell the hooks."""
         try:
-            return operation()
-        except CacheDamaged as damage:
-            self._opened.reopen(damage)
-            return operation()
+            try:
+                return operation()
+            except CacheDamaged as damage:
+                self._opened.reopen(damage)
+                return operation()
+        finally:
+            if self._opened.hooks is not None:
+                for problem in self._opened.hooks.finish(self._opened):
+                    logging.getLogger("mlver").warning("%s", problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlver.config import check_compression
@@ -11,9 +12,11 @@ from mlver.ops.progress import Progress
 from mlver.ops.repack import RepackResult, repack
 from mlver.ops.usage import UsageResult, usage
 from mlver.ops.verify import References, VerifyResult, verify
-from mlver.repository.opened import Opened
+from mlver.repository.opened import AnyPath, Opened
 
 if TYPE_CHECKING:
+    from mlver.ops.collect.collect import CollectResult
+    from mlver.ops.repair.repair import RepairResult
     from mlver.ops.retention.plan import GcPlan, GcResult
 
 
@@ -34,6 +37,24 @@ class Upkeep(Opened):
             NotFoundError: There is no such version.
         """
         return self._run(lambda: verify(self._opened, revision, progress, references=references))
+
+    def repair(
+        self, *folders: AnyPath, progress: Progress | None = None, references: References = "skip"
+    ) -> RepairResult:
+        """Mend what is damaged, from the remotes and from folders that hold files which were added.
+
+        Args:
+            folders: Where good copies may be.
+            progress: Told of the bytes read.
+            references: What to do with references when all is looked at again; see `verify`.
+
+        Raises:
+            MlverError: Something here cannot be listed, read or written; nothing was lost.
+        """
+        from mlver.ops.repair.repair import repair
+
+        places = [Path(folder) for folder in folders]
+        return self._run(lambda: repair(self._opened, places, progress, references=references))
 
     def repack(self, level: str = "max", progress: Progress | None = None) -> RepackResult:
         """Write all packs anew, each chunk against what it resembles most; no version changes.
@@ -64,6 +85,33 @@ class Upkeep(Opened):
         from mlver.ops.retention.plan import gc
 
         return self._run(lambda: gc(self._opened, parse_duration(grace), progress, dry_run=dry_run))
+
+    def gc_remote(
+        self,
+        remote: str | None = None,
+        grace: str = "2w",
+        progress: Progress | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> CollectResult:
+        """Delete from a remote what no version there uses; see `gc`.
+
+        Args:
+            remote: Its name.
+            grace: How long what is not used stays; `0` is for someone who works there alone.
+            progress: Told of the bytes written anew.
+            dry_run: Only say what would be done.
+
+        Raises:
+            NotFoundError: There is no such remote.
+            UsageError: `grace` is no duration.
+            IntegrityError: Something there is damaged or missing, so that nobody can tell what is used.
+            RemoteError: It cannot be reached, listed or written.
+        """
+        from mlver.ops.remotes.collect.collect import collect_remote
+
+        seconds = parse_duration(grace)
+        return self._run(lambda: collect_remote(self._opened, remote, seconds, progress, dry_run=dry_run))
 
     def plan_gc(self, grace: str = "2w") -> GcPlan:
         """Say what `gc` would do, version by version; see `mlver.ops.retention.plan.make_plan`.

@@ -13,6 +13,7 @@ from mlver.ops.add import AddRequest, AddResult, add
 from mlver.ops.progress import Progress
 from mlver.ops.references.found import DEFAULT_MAX_FILES
 from mlver.ops.status import StatusResult, status
+from mlver.repository import surroundings
 from mlver.repository.opened import AnyPath, Opened
 
 if TYPE_CHECKING:
@@ -41,11 +42,14 @@ class Versions(Opened):
         max_files: int = DEFAULT_MAX_FILES,
         reference_options: Mapping[str, str] | None = None,
         keep_if_best: str | None = None,
+        uses: Sequence[str] = (),
+        provenance: bool = True,
         progress: Progress | None = None,
     ) -> AddResult:
         """Make the content of files and folders, and references to objects, a version, unless there is one with it.
 
-        See `mlver.ops.add.AddRequest` for the arguments.
+        See `mlver.ops.add.AddRequest` for the arguments. With `provenance`, the commit of the code and the command line
+        of this process are recorded, where the version is not part of a run, which has recorded them.
 
         Raises:
             NotFoundError: A path or a referenced object does not exist.
@@ -72,6 +76,8 @@ class Versions(Opened):
             max_files=max_files,
             reference_options=reference_options or {},
             keep_if_best=keep_if_best,
+            uses=uses,
+            caller=surroundings.caller() if provenance else None,
         )
         return self._run(lambda: add(self._opened, request, progress))
 

@@ -6,6 +6,8 @@ checked. `python tests/golden/reader.py REPOSITORY TARGET` restores every versio
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import math
 import posixpath
@@ -51,6 +53,10 @@ def canonical(value: Any) -> bytes:
 
 def file_digest(size: int, chunks: list[bytes]) -> str:
     return "blake3-chunks:" + hexadecimal(b"mlver file 1\0" + struct.pack("<Q", size) + b"".join(chunks))
+
+
+def blob_id(raw: bytes) -> str:
+    return "blake3-blob:" + hexadecimal(b"mlver blob 1\0" + raw)
 
 
 def tensor_digest(tensor: Json, chunks: list[bytes]) -> str:
@@ -508,6 +514,7 @@ class Version:
     metrics: Json
     note: str | None = None
     removed: bool = False
+    signatures: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -519,11 +526,36 @@ class Artifact:
     type: str
     versions: dict[int, Version] = field(default_factory=dict)
     aliases: dict[str, int] = field(default_factory=dict)
+    tracked: dict[str, str] = field(default_factory=dict)
+    protected: set[str] = field(default_factory=set)
     former_names: list[str] = field(default_factory=list)
 
     @property
     def latest(self) -> int | None:
         return max((v.number for v in self.versions.values() if not v.removed), default=None)
+
+
+@dataclass
+class Run:
+    """One run, as the log of runs tells."""
+
+    id: str
+    said: Json
+    at: str
+    by: str
+    name: str | None
+    job_type: str | None
+    config: Json
+    uses: list[Json] = field(default_factory=list)
+    made_again: list[Json] = field(default_factory=list)
+    end: Json | None = None
+
+    @property
+    def blobs(self) -> list[str]:
+        named = [self.said["record"], *self.said.get("blobs", ())]
+        if self.end is not None:
+            named += [self.end.get("series"), self.end.get("output")]
+        return [blob for blob in named if blob is not None]
 
 
 FIELDS: dict[str, set[str]] = {
@@ -535,12 +567,36 @@ FIELDS: dict[str, set[str]] = {
         *("weights", "message", "tags", "metadata", "metrics", "provenance", "reference_count", "reference_bytes"),
     },
     "alias": {"alias", "to", "was"},
+    "track": {"alias", "to", "was"},
+    "protect": {"alias", "protected"},
     "tag": {"version", "tag", "present"},
     "note": {"version", "to", "was"},
     "set": {"version", "field", "key", "to", "was"},
     "remove": {"version", "removed"},
+    "sign": {"version", "key", "signature", "statement", "present"},
 }
+RUN_FIELDS: dict[str, set[str]] = {
+    "start": {"run", "name", "job_type", "config", "record", "blobs", "code"},
+    "use": {"run", "artifact", "version", "manifest", "role"},
+    "config": {"run", "values", "name", "job_type"},
+    "made": {"run", "artifact", "version", "manifest"},
+    "finish": {"run", "status", "exit_code", "duration_seconds", "metrics", "series", "output"},
+}
+RUN_NEEDED = {
+    "start": {"run", "name", "job_type", "config", "record"},
+    "use": {"run", "artifact", "version", "manifest"},
+    "config": {"run", "values"},
+    "made": {"run", "artifact", "version", "manifest"},
+    "finish": {"run", "status", "exit_code", "duration_seconds"},
+}
+BLOB = re.compile("blake3-blob:[0-9a-f]{64}")
 OPTIONAL = {"weights", "message", "tags", "metadata", "metrics", "provenance", "reference_count", "reference_bytes"}
+
+
+def is_name(text: str) -> bool:
+    return re.fullmatch(r"[a-zA-Z0-9_.][a-zA-Z0-9_\-.]{0,127}", text) is not None and not re.fullmatch(
+        "[vV][0-9]+", text
+    )
 
 
 def parse_event(data: bytes, number: int) -> Json:
@@ -554,10 +610,27 @@ def parse_event(data: bytes, number: int) -> Json:
     require(re.fullmatch("[0-9a-f]{32}", event["write_id"]) is not None, "a write id")
     require(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", event["at"]) is not None, "a time")
     for action in event["actions"]:
+        if action["do"] in RUN_FIELDS:
+            check_run_action(action)
+            continue
         fields, given = FIELDS.get(action["do"]), action.keys() - {"do"}
         require(fields is not None and fields - OPTIONAL <= given <= fields, f"a {action['do']!r} action")
         require(0 not in (action.get("reference_count"), action.get("reference_bytes")), "a count that is zero")
+        if action["do"] in ("create", "rename", "type"):
+            require(all(map(is_name, (action["artifact"], action.get("to", "x")))), "an artifact's name or type")
     return event
+
+
+def check_run_action(action: Json) -> None:
+    do, given = action["do"], action.keys() - {"do"}
+    require(RUN_NEEDED[do] <= given <= RUN_FIELDS[do], f"a {do!r} action")
+    require(re.fullmatch("[0-9a-f]{16}", action["run"]) is not None, "the id of a run")
+    for blob in (action.get("record"), action.get("series"), action.get("output"), *action.get("blobs", ())):
+        require(blob is None or BLOB.fullmatch(blob) is not None, "the id of a blob")
+    if do == "finish":
+        require(action["status"] in ("finished", "failed", "killed", "lost"), "the status of a run")
+        for summary in action.get("metrics", {}).values():
+            require(summary.keys() == {"count", "last", "max", "min", "nan"}, "a summary of a metric")
 
 
 def read_log(folder: Path) -> Iterator[Json]:
@@ -599,6 +672,50 @@ def fold(artifact: Artifact, events: Iterator[Json]) -> None:
     for event in events:
         for action in event["actions"]:
             apply(artifact, event, action)
+            for alias, rule in artifact.tracked.items():
+                artifact.aliases.pop(alias, None)
+                number = best(artifact, rule)
+                if number is not None:
+                    artifact.aliases[alias] = number
+
+
+def fold_runs(events: Iterator[Json]) -> dict[str, Run]:
+    runs: dict[str, Run] = {}
+    for event in events:
+        for action in event["actions"]:
+            require(action["do"] in RUN_FIELDS, f"{action['do']!r} is in the wrong log")
+            if action["do"] == "start":
+                said = (action["name"], action["job_type"], dict(action["config"]))
+                runs.setdefault(action["run"], Run(action["run"], action, event["at"], event["by"], *said))
+            elif action["run"] in runs:
+                tell(runs[action["run"]], action)
+    return runs
+
+
+def tell(run: Run, action: Json) -> None:
+    if action["do"] == "use":
+        run.uses.append(action)
+    elif action["do"] == "made":
+        run.made_again.append(action)
+    elif action["do"] == "finish":
+        run.end = action
+    else:
+        run.config |= action["values"]
+        run.name = run.name if action.get("name") is None else action["name"]
+        run.job_type = run.job_type if action.get("job_type") is None else action["job_type"]
+
+
+def best(artifact: Artifact, rule: str) -> int | None:
+    """Return the number of the version that a rule names, if there is one."""
+    match = re.fullmatch(r"(max|min)\((.+)\)", rule, re.DOTALL)
+    require(match is not None, f"the rule {rule!r}")
+    assert match is not None
+    offers = []
+    for version in artifact.versions.values():
+        value = version.metrics.get(match[2])
+        if not version.removed and isinstance(value, int | float) and math.isfinite(value):
+            offers.append((-value if match[1] == "max" else value, version.number))
+    return min(offers)[1] if offers else None
 
 
 def apply(artifact: Artifact, event: Json, action: Json) -> None:
@@ -616,10 +733,19 @@ def apply(artifact: Artifact, event: Json, action: Json) -> None:
             dict(action.get("metrics", {})),
         )
     elif action["do"] == "alias":
+        if action["alias"] in artifact.tracked:
+            return
         require(artifact.aliases.get(action["alias"]) == action["was"], "an alias was elsewhere")
         artifact.aliases.pop(action["alias"], None)
         if action["to"] is not None:
             artifact.aliases[action["alias"]] = action["to"]
+    elif action["do"] == "track":
+        require(artifact.tracked.pop(action["alias"], None) == action["was"], "an alias followed something else")
+        artifact.aliases.pop(action["alias"], None)
+        if action["to"] is not None:
+            artifact.tracked[action["alias"]] = action["to"]
+    elif action["do"] == "protect":
+        (artifact.protected.add if action["protected"] else artifact.protected.discard)(action["alias"])
     else:
         change(artifact.versions[action["version"]], action)
 
@@ -636,9 +762,96 @@ def change(version: Version, action: Json) -> None:
         require(was == action["was"], "a value was another")
         for value in action["to"]:
             values[action["key"]] = value
+    elif action["do"] == "sign":
+        version.signatures.pop(action["signature"], None)
+        if action["present"]:
+            version.signatures[action["signature"]] = action["statement"]
     else:
         require(action["do"] == "remove", f"{action['do']!r} is in the wrong log")
         version.removed = action["removed"]
+
+
+# Signatures
+
+P = 2**256 - 2**224 + 2**192 + 2**96 - 1
+B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+BASE = (
+    0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
+    0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
+)
+Point = tuple[int, int] | None
+
+
+def added(a: Point, b: Point) -> Point:
+    """The sum of two points of P-256."""
+    if a is None or b is None:
+        return a or b
+    if a[0] == b[0] and (a[1] + b[1]) % P == 0:
+        return None
+    slope = (3 * a[0] ** 2 - 3) * pow(2 * a[1], -1, P) if a == b else (b[1] - a[1]) * pow(b[0] - a[0], -1, P)
+    x = (slope**2 - a[0] - b[0]) % P
+    return x, (slope * (a[0] - x) - a[1]) % P
+
+
+def times(factor: int, point: Point) -> Point:
+    total: Point = None
+    for bit in bin(factor)[2:]:
+        total = added(total, total)
+        total = added(total, point) if bit == "1" else total
+    return total
+
+
+def public_point(pem: str) -> Point:
+    """The key in a PEM file: the last 65 bytes of its DER are 4, x and y."""
+    der = base64.b64decode("".join(pem.strip().splitlines()[1:-1]))
+    x, y = int.from_bytes(der[-64:-32], "big"), int.from_bytes(der[-32:], "big")
+    require(der[-65] == 4 and (y * y - x**3 + 3 * x - B) % P == 0, "a key of P-256")
+    return x, y
+
+
+def is_signed_by(pem: str, signature: str, statement: str) -> bool:
+    """ECDSA with SHA-256 over DSSE's encoding of a statement; r and s are two integers of DER."""
+    der = base64.b64decode(signature, validate=True)
+    r_size = der[3]
+    r, s = int.from_bytes(der[4 : 4 + r_size], "big"), int.from_bytes(der[6 + r_size :], "big")
+    require(der[0] == 0x30 and der[1] == len(der) - 2 and 0 < r < ORDER and 0 < s < ORDER, "a signature")
+    payload = statement.encode()
+    kind = "application/vnd.in-toto+json"
+    message = f"DSSEv1 {len(kind)} {kind} {len(payload)} ".encode() + payload
+    digest = int.from_bytes(hashlib.sha256(message).digest(), "big")
+    inverse = pow(s, -1, ORDER)
+    found = added(times(digest * inverse % ORDER, BASE), times(r * inverse % ORDER, public_point(pem)))
+    return found is not None and found[0] % ORDER == r
+
+
+def check_statement(text: str, artifact: Artifact, version: Version, files: dict[str, bytes]) -> None:
+    """Refuse a statement that is about something else than this version, with these contents of its files."""
+    statement: Json = json.loads(text)
+    require(canonical(statement) == text.encode(), "a statement is not canonical")
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(files.items())}
+    resources = [{"algorithm": "sha256", "digest": digest, "name": path} for path, digest in digests.items()]
+    root = hashlib.sha256(b"".join(map(bytes.fromhex, digests.values()))).hexdigest()
+    record = {
+        "at": version.at,
+        "by": version.by,
+        "message": version.said.get("message"),
+        "metadata": version.metadata,
+        "metrics": version.metrics,
+        "provenance": version.said.get("provenance", {}),
+        "type": artifact.type,
+    }
+    subject = {
+        "artifact": artifact.name,
+        "id": version.manifest,
+        "record": "blake3:" + hexadecimal(canonical(record)),
+        "version": version.number,
+    }
+    predicate = statement["predicate"]
+    require(
+        predicate["mlver"] == subject and predicate["resources"] == resources, "a statement is about something else"
+    )
+    require(statement["subject"] == [{"digest": {"sha256": root}, "name": artifact.name}], "a statement's subject")
 
 
 # Manifests
@@ -773,6 +986,7 @@ class Repository:
         self.artifacts = fold_names(read_log(root / "names"))
         for artifact in self.artifacts:
             fold(artifact, read_log(root / "log" / artifact.folder))
+        self.runs = fold_runs(read_log(root / "runs" / "log"))
 
     @property
     def current(self) -> str | None:
@@ -787,6 +1001,42 @@ class Repository:
     def has(self, version: Version) -> bool:
         """Tell whether the manifest of a version is there: that of a removed one may be gone."""
         return any((self.root / "manifests").glob(version.manifest.removeprefix("blake3:") + ".*"))
+
+    def blob(self, identity: str) -> bytes:
+        """Return what an event names besides."""
+        data = (self.root / "runs" / "blobs" / f"{identity.removeprefix('blake3-blob:')}.zst").read_bytes()
+        size = zstandard.get_frame_parameters(data).content_size
+        require(size <= 256 << 20, "a blob is too large")
+        raw = unzstd(data, size)
+        require(blob_id(raw) == identity, f"blob {identity}")
+        return raw
+
+    def used(self, run: Run) -> list[str]:
+        """Return the versions that a run used."""
+        return [self.linked(link) for link in run.uses]
+
+    def made(self, run: Run) -> list[str]:
+        """Return the versions that a run made, and then those that it made again."""
+        first = [
+            (version.at, f"{artifact.name}:v{version.number}")
+            for artifact in self.artifacts
+            for version in artifact.versions.values()
+            if version.said.get("provenance", {}).get("run") == run.id
+        ]
+        return [name for _, name in sorted(first)] + [self.linked(link) for link in run.made_again]
+
+    def linked(self, link: Json) -> str:
+        """Return the version that an event means, or what it says where that is not known here."""
+        found = [
+            (artifact.folder != link["artifact"], artifact.name, abs(version.number - link["version"]), version.number)
+            for artifact in self.artifacts
+            for version in artifact.versions.values()
+            if version.manifest == link["manifest"]
+        ]
+        if not found:
+            return f"{link['artifact']}:v{link['version']}?"
+        _, name, _, number = min(found)
+        return f"{name}:v{number}"
 
     def manifest(self, version: Version) -> Json:
         digits = version.manifest.removeprefix("blake3:")

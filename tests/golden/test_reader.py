@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mlver import Repository
-from tests.golden import make_layout_1, reader
+from tests.golden import make_layout_1, make_runs, make_signatures, reader
 from tests.golden.make_layout_1 import FOLDER, STORED_AS, bf16, floats, pruned, safetensors
 from tests.golden.test_layout_1 import EXPECTED, facts
 
@@ -71,9 +71,10 @@ def test_golden_history_is_what_mlver_says() -> None:
 
 
 def test_golden_repository_uses_every_action_and_format() -> None:
-    logs = [GOLDEN / "names", *(GOLDEN / "log").iterdir()]
+    roots = [GOLDEN, make_runs.FOLDER / STORED_AS, make_signatures.FOLDER / STORED_AS]
+    logs = [log for root in roots for log in (*root.glob("names"), *root.glob("runs/log"), *(root / "log").iterdir())]
     actions = {action["do"] for log in logs for event in reader.read_log(log) for action in event["actions"]}
-    assert actions == reader.FIELDS.keys()
+    assert actions == reader.FIELDS.keys() | reader.RUN_FIELDS.keys()
     repository = reader.Repository(GOLDEN)
     manifests = [repository.manifest(each) for found in repository.artifacts for each in found.versions.values()]
     files = [file for manifest in manifests for file in manifest["files"]]

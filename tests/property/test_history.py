@@ -63,13 +63,22 @@ def additions(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[AddVersion]:
     )  # fmt: skip
 
 
+ARTIFACTS = st.sampled_from(["a", "b", "c", "A", "log", "resnet50_attn"])
+
+
+def namings() -> st.SearchStrategy[Action]:
+    """What happens in the log of names."""
+    return st.one_of(
+        st.builds(CreateArtifact, ARTIFACTS, ARTIFACTS),
+        st.builds(RenameArtifact, ARTIFACTS, ARTIFACTS),
+        st.builds(SetType, ARTIFACTS, ARTIFACTS, ARTIFACTS),
+    )
+
+
 def actions(numbers: st.SearchStrategy[int], names: st.SearchStrategy[str]) -> st.SearchStrategy[Action]:
     field = st.sampled_from(["metadata", "metrics"])
     one = st.lists(JSON, max_size=1)
     return st.one_of(
-        st.builds(CreateArtifact, names, names),
-        st.builds(RenameArtifact, names, names),
-        st.builds(SetType, names, names, names),
         additions(numbers),
         st.builds(MoveAlias, names, st.none() | numbers, st.none() | numbers),
         st.builds(SetTag, numbers, names, st.booleans()),
@@ -79,9 +88,8 @@ def actions(numbers: st.SearchStrategy[int], names: st.SearchStrategy[str]) -> s
     )
 
 
-EVENTS = st.builds(
-    Event, NUMBER, TEXT, TEXT, TEXT, st.lists(actions(NUMBER, TEXT), max_size=4).map(tuple), st.none() | NUMBER
-)
+ANY_ACTIONS = st.lists(actions(NUMBER, TEXT) | namings(), max_size=4).map(tuple)
+EVENTS = st.builds(Event, NUMBER, TEXT, TEXT, TEXT, ANY_ACTIONS, st.none() | NUMBER)
 
 
 @given(EVENTS)
@@ -161,8 +169,12 @@ def test_well_signed_nonsense_is_refused_or_means_something(event: Event, data: 
 
 
 NAMES = st.sampled_from(["a", "b", "c", "A", "../x", "", "log", "x" * 300, "\0", "é"])
-LOGS = st.dictionaries(
-    st.sampled_from(["names", "log/a", "log/b"]), st.lists(st.lists(actions(SMALL, NAMES), max_size=3), max_size=4)
+LOGS = st.fixed_dictionaries(
+    {
+        "names": st.lists(st.lists(namings(), max_size=3), max_size=4),
+        "log/a": st.lists(st.lists(actions(SMALL, NAMES), max_size=3), max_size=4),
+        "log/b": st.lists(st.lists(actions(SMALL, NAMES) | namings(), max_size=3), max_size=1),
+    }
 )
 
 

@@ -6,21 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from mlver.differences.command_lines import compare_command_lines
 from mlver.differences.rows.change import Wanted
 from mlver.differences.values import ValueChange, compare_values
 from mlver.errors import NotFoundError
 from mlver.ops.diff.files import compare_files
 from mlver.ops.diff.metrics import compare_metrics
+from mlver.ops.diff.provenance import compare_provenance, settings_and_inputs
 from mlver.ops.diff.result import DiffResult, FileChanges, TensorChanges
 from mlver.ops.diff.sides import Side, find_sides
 from mlver.ops.diff.summary import summarise
 from mlver.ops.diff.tensors import pair_tensors, similar_glob
 from mlver.ops.opening import OpenRepository
 from mlver.ops.progress import Progress, Silent
-
-_COMMAND = "command"
-"""Where provenance has the command line."""
 
 
 def diff(
@@ -66,7 +63,8 @@ def diff(
     identical_weights = None if weights == (None, None) else weights[0] == weights[1]
     metrics = compare_metrics(before.version.metrics, after.version.metrics) if before.version and after.version else ()
     metadata = _compare(before, after, "metadata")
-    values = (*metadata, *_configuration(files))
+    provenance = compare_provenance(repository, before.version, after.version)
+    values = (*metadata, *settings_and_inputs(provenance), *_configuration(files))
     return DiffResult(
         before=before.name,
         after=after.name,
@@ -75,7 +73,7 @@ def diff(
         summary=summarise(tensors, files, metrics, values, identical_weights),
         metrics=metrics,
         metadata=metadata,
-        provenance=_compare_provenance(before, after),
+        provenance=provenance,
         files=files,
         tensors=tensors,
         is_measured=not names_only,
@@ -125,21 +123,6 @@ def _compare(before: Side, after: Side, field: str) -> tuple[ValueChange, ...]:
     if before.version is None or after.version is None:
         return ()
     return tuple(compare_values(getattr(before.version, field), getattr(after.version, field)))
-
-
-def _compare_provenance(before: Side, after: Side) -> tuple[ValueChange, ...]:
-    """Compare where two versions came from; commands are compared argument by argument."""
-    if before.version is None or after.version is None:
-        return ()
-    old, new = dict(before.version.provenance), dict(after.version.provenance)
-    commands: list[ValueChange] = []
-    if _is_command(old.get(_COMMAND)) and _is_command(new.get(_COMMAND)):
-        commands = compare_command_lines(_COMMAND, old.pop(_COMMAND), new.pop(_COMMAND))
-    return (*commands, *compare_values(old, new))
-
-
-def _is_command(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(argument, str) for argument in value)
 
 
 def _configuration(files: FileChanges) -> Iterator[ValueChange]:

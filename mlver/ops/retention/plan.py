@@ -15,17 +15,17 @@ from mlver.digests import blake3_hex
 from mlver.errors import ConflictError, MlverError
 from mlver.history.event import Action, SetRemoved
 from mlver.history.index import LOGS_FOLDER
-from mlver.history.records import ArtifactRecord, VersionRecord
-from mlver.ids import ManifestId
+from mlver.history.records import ArtifactRecord, Graph, VersionKey, VersionRecord
+from mlver.ids import ManifestId, RunId
 from mlver.ops.collect.collect import CollectResult, collect, planned_result
-from mlver.ops.collect.kept import Horizon
+from mlver.ops.collect.kept import Horizon, in_order
 from mlver.ops.collect.plan import plan_packs
 from mlver.ops.collect.stock import contains, united, with_bases
 from mlver.ops.collect.survey import Survey
 from mlver.ops.commit import commit
 from mlver.ops.opening import OpenRepository
 from mlver.ops.progress import Progress
-from mlver.ops.retention.rules import describe, going
+from mlver.ops.retention.rules import describe, going, needed_sources
 from mlver.ops.retention.settings import policy_of, read_policies
 from mlver.store.pack import PACKS_FOLDER
 
@@ -98,6 +98,7 @@ class _Fate:
     def __init__(self, repository: OpenRepository, now: datetime) -> None:
         policies = read_policies(repository)
         self.groups: list[tuple[ArtifactRecord, str, tuple[str, ...], list[VersionRecord]]] = []
+        spared: set[VersionKey] = set()
         for artifact in repository.index.artifacts() if policies else ():
             found = policy_of(repository, policies, artifact)
             if found is None:
@@ -106,10 +107,42 @@ class _Fate:
             versions, _ = going(repository.index.versions(artifact), policy, now)
             if versions:
                 self.groups.append((artifact, scope.name, tuple(describe(policy)), versions))
+            if policy.sources:
+                spared.update(map(_key, versions))
+        if spared:
+            self._keep_sources(repository, spared)
+
+    def _keep_sources(self, repository: OpenRepository, spared: set[VersionKey]) -> None:
+        """Take out of the groups what others that stay were made from, as far as the rules are for sparing that."""
+        graph = repository.runs.graph()
+        gone = {_key(version) for *_, versions in self.groups for version in versions}
+        stays = (key for key, version in graph.versions.items() if not version.removed and key not in gone)
+        needed = needed_sources(stays, spared, _sources(graph))
+        groups = [
+            (*group[:3], [version for version in group[3] if _key(version) not in needed]) for group in self.groups
+        ]
+        self.groups = [group for group in groups if group[3]]
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(version.name for *_, versions in self.groups for version in versions)
+
+
+def _key(version: VersionRecord) -> VersionKey:
+    return version.artifact, version.number
+
+
+def _sources(graph: Graph) -> dict[VersionKey, set[VersionKey]]:
+    """Return what each version was made from: what the run used that made it, or what it was said to follow from."""
+    inputs: dict[RunId, set[VersionKey]] = {}
+    for version, run in graph.used:
+        inputs.setdefault(run, set()).add(version)
+    found: dict[VersionKey, set[VersionKey]] = {}
+    for run, version in graph.made:
+        found.setdefault(version, set()).update(inputs.get(run, ()))
+    for source, version in graph.derived:
+        found.setdefault(version, set()).add(source)
+    return found
 
 
 def gc(
@@ -161,11 +194,11 @@ def make_plan(repository: OpenRepository, grace_seconds: float, now: datetime | 
         is_now = grace_seconds == 0
         used = united(*after.values()) if is_now else survey.used()
         planned = planned_result(survey, plan_packs(survey.stock(), used, survey.settled()), is_dry_run=True)
-        delete = sorted({*planned.versions, *(fate.names if is_now else ())})
+        delete = in_order({*planned.versions, *(fate.names if is_now else ())})
         return GcPlan(
             grace_seconds,
             tuple(_weigh(survey, fate, after)),
-            tuple(delete),
+            delete,
             _packs_state(repository),
             survey.heads(),
             planned,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from mlver.history.records import VersionRecord
 from mlver.ops.diff.metrics import Direction
+
+T = TypeVar("T")
 
 
 class Best(NamedTuple):
@@ -38,6 +40,7 @@ class Policy:
         daily_seconds: The last of each day (UTC) so long back.
         weekly_seconds: The last of each week (UTC, from Monday) so long back.
         younger_seconds: All younger than this.
+        sources: What other versions, which are kept, were made from.
     """
 
     everything: bool = False
@@ -47,6 +50,7 @@ class Policy:
     daily_seconds: float = 0.0
     weekly_seconds: float = 0.0
     younger_seconds: float = 0.0
+    sources: bool = False
 
 
 def kept(versions: Sequence[VersionRecord], policy: Policy, now: datetime) -> dict[int, tuple[str, ...]]:
@@ -94,7 +98,26 @@ def describe(policy: Policy) -> list[str]:
         (policy.younger_seconds, "all younger than"),
     ):
         phrases += [f"{phrase} {seconds / 86_400:g} days"] if seconds else []
+    phrases += ["what those that are kept were made from"] if policy.sources else []
     return phrases
+
+
+def needed_sources(kept: Iterable[T], going: Collection[T], sources: Mapping[T, Collection[T]]) -> set[T]:
+    """Return those of `going` that something kept was made from, directly or by way of others that stay thereby.
+
+    Args:
+        kept: Versions that stay, of all artifacts.
+        going: Versions that go, unless something was made from them.
+        sources: What each version was made from.
+    """
+    found: set[T] = set()
+    rest = list(kept)
+    while rest:
+        for source in sources.get(rest.pop(), ()):
+            if source in going and source not in found:
+                found.add(source)
+                rest.append(source)
+    return found
 
 
 def created_at(version: VersionRecord) -> datetime | None:

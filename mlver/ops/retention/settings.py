@@ -21,7 +21,7 @@ from mlver.ops.retention.rules import Best, Policy
 
 _BEST = re.compile(r"([1-9][0-9]{0,5}) (.+?)(?: (min|max))?")
 _TABLES = ("types", "artifacts")
-_KEYS = frozenset({"all", "tagged", "last", "best", "daily", "weekly", "younger"})
+_KEYS = frozenset({"all", "tagged", "last", "best", "daily", "weekly", "younger", "sources"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +154,7 @@ def _policy(values: Any, where: str) -> Policy:
             daily_seconds=_seconds(values, "daily"),
             weekly_seconds=_seconds(values, "weekly"),
             younger_seconds=_seconds(values, "younger"),
+            sources=_flag(values, "sources", False),
         )
     except UsageError as error:
         raise UsageError(f"{where}: {error.message}", error.hint) from error

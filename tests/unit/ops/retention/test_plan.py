@@ -14,7 +14,7 @@ from mlver.ops.collect.auto import collect_now_and_then
 from mlver.ops.collect.durations import parse_duration
 from mlver.ops.retention.document import plan_document, read_plan
 from mlver.ops.retention.plan import GcPlan
-from mlver.ops.retention.rules import Best, Policy
+from mlver.ops.retention.rules import Best, Policy, needed_sources
 from mlver.ops.retention.settings import Scope, read_policies
 from mlver.repository import Repository
 from tests.support.interleaving import grow_old
@@ -265,3 +265,58 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(UsageError):
         parse_duration(text)
+
+
+# What others were made from
+
+
+def derive(repository: Repository, home: Path, number: int, name: str, *uses: str) -> str:
+    write(home, number)
+    return repository.add(home / "w", name=name, type="model", uses=uses).version.name
+
+
+def test_what_kept_versions_were_made_from_stays(trained: Repository, tmp_path: Path) -> None:
+    for number, source in enumerate(("d:v0", "d:v1", "d:v0")):
+        derive(trained, tmp_path, 50 + number, "net", source)
+    trained.retain({"last": 1}, artifact="net")
+    trained.retain({"last": 1}, artifact="d")
+    assert trained.gc(dry_run=True).removed == ("d:v0", "net:v1", "net:v0")
+    trained.retain({"last": 1, "sources": True}, artifact="d")
+    assert trained.gc(dry_run=True).removed == ("net:v1", "net:v0")
+    assert removed_by(trained.plan_gc()) == ["net:v1", "net:v0"]
+    trained.remove("net:v2")
+    derive(trained, tmp_path, 60, "net", "m:v0")
+    assert "d:v0" in trained.gc(dry_run=True).removed, "what was made of it is removed itself"
+
+
+def test_sources_of_sources_stay_only_where_the_rules_say_so(trained: Repository, tmp_path: Path) -> None:
+    derive(trained, tmp_path, 50, "base", "d:v0")
+    derive(trained, tmp_path, 51, "base")
+    derive(trained, tmp_path, 52, "net", "base:v0")
+    trained.retain({"last": 1, "sources": True})
+    removed = set(trained.gc(dry_run=True).removed)
+    assert not removed & {"base:v0", "d:v0"}
+    trained.retain({"last": 1}, artifact="base")
+    assert removed | {"base:v0", "d:v0"} == set(trained.gc(dry_run=True).removed)
+
+
+def test_what_a_run_used_stays(trained: Repository, tmp_path: Path) -> None:
+    from mlver.ops.runs.begin import begin_run
+
+    run = begin_run(trained._opened, name="train", uses=["d:v0"])
+    trained._opened.run_variable = f"{run}@{trained.path}"
+    try:
+        derive(trained, tmp_path, 50, "net")
+    finally:
+        trained._opened.run_variable = None
+    trained.retain({"last": 1, "sources": True}, artifact="d")
+    assert trained.gc(dry_run=True).removed == ()
+    trained.retain({"last": 1}, artifact="d")
+    assert trained.gc(dry_run=True).removed == ("d:v0",)
+
+
+def test_versions_in_a_circle_keep_each_other_only_if_one_is_kept() -> None:
+    sources = {1: {2}, 2: {3}, 3: {1}, 4: {3}}
+    assert needed_sources([], {1, 2, 3}, sources) == set()
+    assert needed_sources([4], {1, 2, 3}, sources) == {1, 2, 3}
+    assert needed_sources([4], {1, 2}, sources) == set()

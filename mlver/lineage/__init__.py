@@ -1,0 +1,1 @@
+"""Runs and what they leave: circumstances, courses of metrics, and the graph of what followed from what."""

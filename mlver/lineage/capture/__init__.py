@@ -1,0 +1,1 @@
+"""What is recorded of the circumstances of a run: code, interpreter, machine, environment. Nothing secret."""
