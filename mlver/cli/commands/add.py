@@ -23,6 +23,7 @@ from mlver.ops.add import AddRequest, AddResult, add
 from mlver.ops.collect.auto import collect_now_and_then
 from mlver.ops.opening import OpenRepository
 from mlver.ops.references.found import DEFAULT_MAX_FILES
+from mlver.ops.runs.provenance import Caller
 
 EXAMPLES = (
     Example("mlver add model/ --name resnet50_attn --type resnet50", "record a folder as v0 of a new artifact"),
@@ -64,6 +65,15 @@ _Digest = Annotated[bool, typer.Option("--digest", help="Read all that --ref nam
 _MaxFiles = Annotated[
     int, typer.Option("--max-files", metavar="N", min=1, help="Objects below --ref that are not too many.")
 ]
+_Uses = Annotated[list[str], typer.Option("--uses", metavar="REF", help="A version that it was made from.")]
+_Provenance = Annotated[
+    bool,
+    typer.Option(
+        "--provenance/--no-provenance",
+        help="Record commit, changes since, host, and the command around this one, unless a run does.",
+        show_default=False,
+    ),
+]
 _RefOptions = Annotated[
     list[str],
     typer.Option(
@@ -94,11 +104,16 @@ def command(
     digest: _Digest = False,
     max_files: _MaxFiles = DEFAULT_MAX_FILES,
     reference_options: _RefOptions = [],  # noqa: B006
+    uses: _Uses = [],  # noqa: B006
+    provenance: _Provenance = True,
 ) -> None:
     """Record files as the next version of an artifact.
 
     A folder's content becomes the version's content; several paths keep their names. Content that a version has
     already makes no new version. Files listed in a .mlverignore (gitignore syntax) are left out.
+
+    The version says which run made it, see mlver run; where none did, which code and which command. --uses says what it
+    was made from, for mlver lineage.
 
     What --ref names is not copied: its place is recorded, and what identifies its content. A prefix, such as
     s3://bucket/big/, stands for all objects below it, as a folder does for its files.
@@ -121,7 +136,9 @@ def command(
         digest=digest,
         max_files=max_files,
         reference_options=values.texts("--ref-option", reference_options),
-        provenance={"by": default_identity(), "folder": os.getcwd(), "command": _arguments(sys.argv[1:])},
+        provenance=_surroundings() if provenance else {},
+        caller=Caller(Path.cwd(), os.environ) if provenance else None,
+        uses=uses,
     )
     with call.repository() as repository, call.progress() as progress:
         result = add(repository, request, progress)
@@ -131,6 +148,10 @@ def command(
     call.out.result(result, document=_document, brief=_brief, human=_human)
     if freed:
         call.out.note(f"Deleted what no version has used for long: {size(freed)} freed (see mlver gc).")
+
+
+def _surroundings() -> dict[str, Any]:
+    return {"by": default_identity(), "folder": os.getcwd(), "command": _arguments(sys.argv[1:])}
 
 
 def _collect(repository: OpenRepository) -> int:

@@ -48,6 +48,7 @@ def _document(result: FetchResult) -> dict[str, Any]:
         "dry_run": result.dry_run,
         "requests": result.requests,
         "artifacts": _artifact_documents(result.artifacts),
+        "runs": result.run_count,
         "notices": list(result.notices),
     }
 
@@ -70,13 +71,15 @@ def _brief(result: FetchResult) -> list[str]:
 
 
 def _human(out: Output, result: FetchResult) -> None:
-    if not result.artifacts:
+    if not result.artifacts and not result.run_count:
         out.line(f"There is nothing new at {result.remote}.")
     for news in result.artifacts:
         what = _range(news.versions) if news.versions else count(news.event_count, "change")
         out.line(Styled(news.artifact, "name"), f": {what}")
         for old, new in news.renumbered:
             out.line(f"  your v{old} is now ", Styled(f"v{new}", "name"), ": someone else's version was first")
+    if result.run_count:
+        out.line(f"News of {count(result.run_count, 'run')}")
 
 
 def _range(versions: Sequence[int]) -> str:

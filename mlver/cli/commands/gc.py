@@ -28,6 +28,7 @@ EXAMPLES = (
     Example("mlver gc", "delete what was removed two weeks ago or before"),
     Example("mlver gc --plan --json > plan.json", "write down what would be done, to be looked at first"),
     Example("mlver gc --apply plan.json", "do exactly that, unless something happened since"),
+    Example("mlver gc --remote", "delete from the remote what no version there uses"),
     Example("mlver gc --repack", "store everything as small as it gets"),
     Example("mlver gc --repack --level balanced", "the same in a fraction of the time"),
 )
@@ -45,6 +46,8 @@ _Apply = Annotated[
     ),
 ]
 _Auto = Annotated[bool, typer.Option("--auto", help="Only if a day has passed and it is worth it, as add does it.")]
+_Remote = Annotated[bool, typer.Option("--remote", help="Collect at a remote; REMOTE is its name; default: origin.")]
+_RemoteName = Annotated[str | None, typer.Argument(metavar="REMOTE", help="The remote to collect at, for --remote.")]
 _Repack = Annotated[bool, typer.Option("--repack", help="Write all packs anew, smaller.")]
 _Level = Annotated[
     str | None,
@@ -54,6 +57,8 @@ _Level = Annotated[
 
 def command(
     call: Call,
+    name: _RemoteName = None,
+    remote: _Remote = False,
     dry_run: _DryRun = False,
     grace: _Grace = "2w",
     plan: _Plan = False,
@@ -70,6 +75,9 @@ def command(
     may run meanwhile. With --grace 0 everything goes at once, and commands that run meanwhile may have to be repeated.
     It works on a full disk, too.
 
+    With --remote, the same is done at a remote, by what the versions there use and by the remote's own clock; nothing
+    here changes, and others may push and pull meanwhile. What was removed here counts there once it was pushed.
+
     With --repack, everything that is stored is encoded anew, against what it resembles most. No version changes, and
     other commands may run meanwhile. Interrupted at any instant, it loses nothing; run it again. It needs room for
     some of the new packs beside the old ones.
@@ -78,7 +86,13 @@ def command(
         raise click.UsageError("--dry-run, --plan, --apply, --auto and --repack exclude each other.", ctx=call)
     if level is not None and not repack_packs:
         raise click.UsageError("--level is for --repack.", ctx=call)
-    if repack_packs:
+    if name is not None and not remote:
+        raise click.UsageError(f"What is {name!r}? With --remote it would be a remote.", ctx=call)
+    if remote and (plan or apply is not None or auto or repack_packs):
+        raise click.UsageError("--remote goes with --dry-run and --grace only.", ctx=call)
+    if remote:
+        _gc_remote(call, name, parse_duration(grace), dry_run)
+    elif repack_packs:
         _repack(call, level or "max")
     elif plan:
         _plan(call, parse_duration(grace))
@@ -95,6 +109,18 @@ def _gc(call: Call, grace_seconds: float, dry_run: bool, plan_file: Path | None)
             result = apply_plan(repository, plan, progress)
         else:
             result = gc(repository, grace_seconds, progress, dry_run=dry_run)
+    _show(call, result)
+
+
+def _gc_remote(call: Call, name: str | None, grace_seconds: float, dry_run: bool) -> None:
+    from mlver.ops.remotes.collect.collect import collect_remote
+
+    with call.repository() as repository, call.progress() as progress:
+        collected = collect_remote(repository, name, grace_seconds, progress, dry_run=dry_run)
+    _show(call, GcResult((), collected))
+
+
+def _show(call: Call, result: GcResult) -> None:
     for damaged in result.collected.damaged:
         call.out.warn(damaged)
     if result.collected.stopped is not None:
@@ -131,6 +157,7 @@ def _document(result: GcResult) -> dict[str, Any]:
     collected = result.collected
     return {
         "dry_run": collected.is_dry_run,
+        "remote": collected.remote,
         "removed": list(result.removed),
         "versions": list(collected.versions),
         "waiting": list(collected.waiting),
@@ -155,8 +182,9 @@ def _human(out: Output, result: GcResult) -> None:
         out.line(f"{removed} ", Styled(name, "name"))
     for name in collected.versions:
         out.line(f"{gone} ", Styled(name, "name"))
+    place = "" if collected.remote is None else f" at {collected.remote}"
     out.line(
-        f"{freed} {size(collected.freed_bytes)}: "
+        f"{freed} {size(collected.freed_bytes)}{place}: "
         f"{count(collected.deleted_packs, 'pack')} deleted, {collected.rewritten_packs} written anew; "
         f"{size(collected.bytes_after)} stay"
     )

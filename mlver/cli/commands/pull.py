@@ -20,6 +20,7 @@ from mlver.ids import ChunkId, ManifestId
 from mlver.ops.opening import OpenRepository
 from mlver.ops.progress import Progress
 from mlver.ops.pull import PullPlan, PullResult, plan_pull, pull
+from mlver.ops.signing.trust import Trust
 
 EXAMPLES = (
     Example("mlver pull resnet50_attn:best -o ./serve", "write a version into a folder"),
@@ -41,6 +42,19 @@ _Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite files tha
 _References = Annotated[
     bool, typer.Option("--references/--no-references", help="Download references too.", show_default=False)
 ]
+_RequireSignature = Annotated[
+    bool, typer.Option("--require-signature", help="Refuse what nobody signed whose key is trusted.")
+]
+_PublicKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--public-key",
+        metavar="FILE",
+        help="A key to trust, as PEM, instead of config.toml's.",
+        show_default=False,
+        parser=path_of,
+    ),
+]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
@@ -53,6 +67,8 @@ def command(
     force: _Force = False,
     dry_run: _DryRun = False,
     references: _References = True,
+    require_signature: _RequireSignature = False,
+    public_key: _PublicKeys = None,
 ) -> None:
     """Write the files of a version into a folder.
 
@@ -60,16 +76,27 @@ def command(
     are named and left alone unless --force is given; files that the version does not have are never touched. What is
     missing here comes from a remote. References are downloaded from where they are, and must be what they were.
 
+    With --require-signature, a version is refused that bears no signature of a trusted key or is not what was signed.
+    With require = true under [signing] in config.toml, all pulls are like that.
+
     With --tensor the folder gets one file, tensors.safetensors; only the bytes of those tensors are read or fetched.
     """
+    trust = Trust(require_signature, tuple(public_key or ()))
     if tensor:
         if path:
             raise UsageError("--path is about files, --tensor about tensors, whatever files they are in.")
-        _pull_tensors(call, revision, target, tensor, force, dry_run)
+        _pull_tensors(call, revision, target, tensor, force, dry_run, trust)
         return
     with call.repository() as repository, call.progress() as progress:
         elsewhere = _Elsewhere(call, repository, revision)
-        plan = plan_pull(repository, revision, target, path, references=references)
+        plan = plan_pull(
+            repository,
+            revision,
+            target,
+            path,
+            references=references,
+            trust=trust,
+        )
         if dry_run:
             elsewhere.obtain(plan, progress, dry_run=True)
             call.out.result(plan, document=_plan_document, brief=lambda p: str(p.target), human=_plan)
@@ -85,12 +112,12 @@ def command(
 
 
 def _pull_tensors(
-    call: Call, revision: str, target: Path | None, globs: Sequence[str], force: bool, dry_run: bool
+    call: Call, revision: str, target: Path | None, globs: Sequence[str], force: bool, dry_run: bool, trust: Trust
 ) -> None:
     from mlver.ops.pull_tensors import plan_tensors, pull_tensors
 
     with call.repository() as repository, call.progress() as progress:
-        plan = plan_tensors(repository, revision, globs, target)
+        plan = plan_tensors(repository, revision, globs, target, trust)
         if dry_run or force or not plan.overwrites:
             _obtained(call, repository, plan.version.id, plan.chunks, progress, dry_run)
         result = plan.outcome() if dry_run else pull_tensors(repository, plan, force, progress)

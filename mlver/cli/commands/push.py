@@ -67,6 +67,7 @@ def _document(result: PushResult) -> dict[str, Any]:
             }
             for pushed in result.artifacts
         ],
+        "runs": result.run_count,
         "notices": list(result.notices),
     }
 
@@ -76,7 +77,7 @@ def _brief(result: PushResult) -> list[str]:
 
 
 def _human(out: Output, result: PushResult) -> None:
-    if not result.artifacts and not result.sent_chunks:
+    if not result.artifacts and not result.sent_chunks and not result.run_count:
         out.line(f"There is nothing to push: {result.remote} has everything.")
         return
     for pushed in result.artifacts:
@@ -89,6 +90,8 @@ def _human(out: Output, result: PushResult) -> None:
             )
     versions = sum(len(pushed.versions) for pushed in result.artifacts)
     changes = sum(pushed.event_count for pushed in result.artifacts)
-    what = count(versions, "version") if versions else count(changes, "change")
+    runs = count(result.run_count, "run") if result.run_count else ""
+    changed = count(versions, "version") if versions else count(changes, "change") if changes or not runs else ""
+    what = " and ".join(filter(None, (changed, runs)))
     verb = "Would push" if result.dry_run else "Pushed"
     out.line(f"{verb} {what} to ", Styled(result.remote, "name"), f": {size(result.sent_bytes)}")

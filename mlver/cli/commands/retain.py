@@ -30,6 +30,9 @@ _Daily = Annotated[str | None, typer.Option("--daily", metavar="DURATION", help=
 _Weekly = Annotated[str | None, typer.Option("--weekly", metavar="DURATION", help="Keep one a week for so long.")]
 _Younger = Annotated[str | None, typer.Option("--younger", metavar="DURATION", help="Keep all younger than that.")]
 _Tagged = Annotated[bool | None, typer.Option("--tagged/--not-tagged", help="Keep what bears a tag, or do not.")]
+_Sources = Annotated[
+    bool | None, typer.Option("--sources/--no-sources", help="Keep what versions were made from that are kept.")
+]
 _All = Annotated[bool, typer.Option("--all", help="Keep everything.")]
 _Clear = Annotated[bool, typer.Option("--clear", help="Take the rules away.")]
 
@@ -44,15 +47,17 @@ def command(
     weekly: _Weekly = None,
     younger: _Younger = None,
     tagged: _Tagged = None,
+    sources: _Sources = None,
     everything: _All = False,
     clear: _Clear = False,
 ) -> None:
     """Show or set which versions are kept.
 
     A version that no rule keeps is marked removed by the next mlver gc. What bears an alias is always kept, and so is
-    the latest; what bears a tag is kept unless it is said otherwise. The rules of an artifact count alone, or else
-    those of its type, or else those of the repository. Where there are none, everything is kept. They are in
-    .mlver/config.toml, and setting them replaces those of the same artifact, type or repository.
+    the latest; what bears a tag is kept unless it is said otherwise. With --sources, what a version that is kept was
+    made from is kept too, of whatever artifact: by what runs used and made, and by mlver add --uses. The rules of an
+    artifact count alone, or else those of its type, or else those of the repository. Where there are none, everything
+    is kept. They are in .mlver/config.toml, and setting them replaces those of the same artifact, type or repository.
     """
     if name is not None and artifact_type is not None:
         raise click.UsageError("NAME and --type exclude each other.", ctx=call)
@@ -64,6 +69,7 @@ def command(
         "daily": daily,
         "weekly": weekly,
         "younger": younger,
+        "sources": sources,
     }
     rules = {key: value for key, value in given.items() if value is not None}
     if clear and rules:
@@ -92,6 +98,7 @@ def _document(policies: dict[Scope, Policy]) -> dict[str, Any]:
                 "daily_seconds": policy.daily_seconds,
                 "weekly_seconds": policy.weekly_seconds,
                 "younger_seconds": policy.younger_seconds,
+                "sources": policy.sources,
             }
             for scope, policy in policies.items()
         ]

@@ -1,37 +1,56 @@
-"""`mlver show`: everything known about one version."""
+"""`mlver show`: everything known about one version, or one run."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
-from mlver.cli.app import PROGRAM, Example
+import typer
+
+from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.documents import reference_document, version_document
-from mlver.cli.options import Revision
+from mlver.cli.origin_text import origin_fields
 from mlver.cli.output import Column, Output, Piece
 from mlver.cli.style import Styled
 from mlver.cli.text import count, number, size
 from mlver.cli.views import age_of, metrics_text, references_text
 from mlver.history.manifest import FileEntry, Manifest, TensorEntry, read_manifest
-from mlver.history.records import VersionRecord
+from mlver.history.records import RunRecord, VersionRecord
 from mlver.history.reference import ReferenceEntry
+from mlver.ops.either import find_either
+from mlver.ops.runs.details import RunDetails, run_details
 
 EXAMPLES = (
     Example("mlver show best", "files, tensors, metrics and origin of a version"),
     Example("mlver show resnet50_attn:v3 --json", "the same for a script"),
+    Example("mlver show run:baseline", "a run, by its name or its id"),
 )
+
+_Revision = Annotated[
+    str,
+    typer.Argument(metavar="REF", help="A version: v4, best, best~1, NAME, NAME:v4, an id; or a run."),
+]
 
 _Found = tuple[VersionRecord, Manifest]
 
 
-def command(call: Call, revision: Revision = "latest") -> None:
-    """Show everything known about one version."""
+def command(call: Call, revision: _Revision = "latest") -> None:
+    """Show everything known about one version, or one run."""
     with call.repository() as repository:
-        version = repository.resolve(revision).version
+        found = find_either(repository, revision)
+        if isinstance(found, RunRecord):
+            _show_run(call.out, run_details(repository, found))
+            return
+        version = found
         manifest = read_manifest(repository.storage, version.id)
     call.out.result((version, manifest), document=_document, brief=lambda found: found[0].name, human=_human)
+
+
+def _show_run(out: Output, details: RunDetails) -> None:
+    from mlver.cli.run_screen import details_document, show_details
+
+    out.result(details, document=details_document, brief=lambda details: details.run.id, human=show_details)
 
 
 def _document(found: _Found) -> dict[str, Any]:
@@ -69,7 +88,7 @@ def _human(out: Output, found: _Found) -> None:
     with out.paged():
         out.heading(version.name)
         out.fields(_fields(version))
-        for title, values in (("Metadata", version.metadata), ("Provenance", _origin(version.provenance))):
+        for title, values in (("Metadata", version.metadata), ("Provenance", origin_fields(version.provenance))):
             if values:
                 out.line()
                 out.heading(title)
@@ -88,14 +107,6 @@ def _human(out: Output, found: _Found) -> None:
             out.line()
             out.heading(count(len(tensors), "tensor"))
             _tensor_table(out, manifest, tensors)
-
-
-def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return provenance with the command as a person would type it."""
-    command = provenance.get("command")
-    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
-        return dict(provenance)
-    return {**provenance, "command": shlex.join([PROGRAM, *command])}
 
 
 def _fields(version: VersionRecord) -> Iterator[tuple[str, Piece]]:

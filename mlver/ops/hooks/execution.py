@@ -1,0 +1,95 @@
+"""Running one program of a person's own: told by JSON on its stdin, ended with all it started when it hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_GRACE_SECONDS = 2.0
+"""How long a program that is told to end may take for it."""
+_STDERR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended.
+
+    Attributes:
+        exit_code: As a shell says it: 128 and the number of a signal that killed it; None if it could not be started,
+            or did not end in time.
+        problem: What is to be said of it; None if it did what it should.
+    """
+
+    exit_code: int | None
+    problem: str | None
+
+
+def execute(
+    command: Sequence[str | Path],
+    told: bytes,
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout_seconds: float | None = None,
+    stdout: int = _STDERR,
+) -> Ended:
+    """Run a program to its end. It has a session of its own, so that all it started can be ended with it.
+
+    Args:
+        command: The program and its arguments.
+        told: What it reads on stdin.
+        folder: Where it runs.
+        environment: Its variables, all of them.
+        timeout_seconds: When it is killed; None lets it run.
+        stdout: Descriptor of what it writes to; by default stderr, since the command's own data go to stdout.
+    """
+    with tempfile.TemporaryFile() as told_file:  # a pipe would break, or fill up, where the program does not read
+        told_file.write(told)
+        told_file.seek(0)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - running it is what the person asked for
+                [str(word) for word in command],
+                stdin=told_file,
+                stdout=stdout,
+                cwd=folder,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        except OSError as error:
+            return Ended(None, f"cannot be run: {os.strerror(error.errno or 0)}")
+        try:
+            code = process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            end(process)
+            return Ended(None, f"did not end within {timeout_seconds:g} s and was killed")
+        except BaseException:
+            end(process)
+            raise
+    return _ended(code)
+
+
+def _ended(code: int) -> Ended:
+    if code == 0:
+        return Ended(0, None)
+    if code > 0:
+        return Ended(code, f"failed with exit code {code}")
+    return Ended(128 - code, f"was killed by signal {-code}")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and all it started: asked first, killed if it does not listen."""
+    _signal_all(process, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE_SECONDS)
+    _signal_all(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_all(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # it ended meanwhile
+        os.killpg(process.pid, number)
