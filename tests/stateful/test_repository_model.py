@@ -2,7 +2,8 @@
 
 The model knows nothing of logs and events: it has cells (an alias, a tag of a version, whether it is removed, …), and
 a command is a list of cells with their old and new values. Undo is allowed when every cell still has its new value and
-no alias would name a removed version; that is all the model says of it.
+no alias would name a removed version; that is all the model says of it. What `gc --grace 0` deleted is what no version
+uses that is not removed: then a version with that content cannot come back.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from hypothesis.stateful import (
 )
 
 from mlver.errors import ConflictError, MlverError, NotFoundError, UsageError
+from mlver.ops import source_file
+from mlver.ops.collect.auto import collect_now_and_then
+from mlver.ops.removal import whole_artifact
 from mlver.repository import Repository
 from tests.support.places import quick_folder
 from tests.support.trees import read_tree
@@ -115,6 +119,12 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.home = self.stack.enter_context(quick_folder())
         self.models: list[Model] = []
+        self.present: set[int] = set()
+        """Contents that are in the store: they were added, and not deleted since."""
+        self.acted = 0
+        patch = pytest.MonkeyPatch()
+        patch.setattr(source_file, "_TICK_SECONDS", 0.0)  # nobody writes to what is being added
+        self.stack.callback(patch.undo)
         self.by_name: dict[str, Model] = {}
         self.current: Model | None = None
         self.open: list[Repository] = []
@@ -124,9 +134,13 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.open = [Repository.init(self.home), Repository.open(self.home)]
 
     def teardown(self) -> None:
-        for repository in self.open:
-            repository.close()
-        self.stack.close()
+        try:
+            for which in range(len(self.open)):
+                self._compare_all(which)
+        finally:
+            for repository in self.open:
+                repository.close()
+            self.stack.close()
 
     def write(self, content: Content) -> Path:
         """Bring the folder that is added to `content`, touching only what differs."""
@@ -161,6 +175,7 @@ class RepositoryMachine(RuleBasedStateMachine):
             model = Model(name, cells={("name",): name})
             self.models.append(model)
             self.by_name[name] = model
+        self.present.add(content)
         same = [number for number in model.live() if model.contents[number] == content]
         number = done.version.number
         assert done.created == (not same)
@@ -256,6 +271,10 @@ class RepositoryMachine(RuleBasedStateMachine):
             with pytest.raises(NotFoundError, match="is not removed"):
                 self.open[which].restore(f"{model.name}:v{number}")
             return
+        if model.contents[number] not in self.present:
+            with pytest.raises(NotFoundError, match="is gone"):
+                self.open[which].restore(f"{model.name}:v{number}")
+            return
         self.open[which].restore(f"{model.name}:v{number}")
         model.set((("removed", number), False))
 
@@ -287,13 +306,19 @@ class RepositoryMachine(RuleBasedStateMachine):
         repository = self.open[which]
         number = pick % len(model.events)
         entry = list(reversed(repository.reflog(model.name)))[1 + number]
-        if model.is_undone(number) or not model.may_undo(number):
+        if model.is_undone(number) or not model.may_undo(number) or self._would_miss(model, number):
             with pytest.raises(MlverError) as caught:
                 repository.undo(model.name, entry.id)
-            assert isinstance(caught.value, ConflictError) or model.is_undone(number)
+            may_be_missing = model.is_undone(number) or self._would_miss(model, number)
+            assert isinstance(caught.value, ConflictError) or may_be_missing
             return
         assert repository.undo(model.name, entry.id).event == entry.event
         model.undo(number)
+
+    def _would_miss(self, model: Model, number: int) -> bool:
+        """Whether taking an event back would bring a version back whose content was deleted."""
+        back = [cell[1] for cell, old, new in model.events[number] if cell[0] == "removed" and new and not old]
+        return any(model.contents[version] not in self.present for version in back)
 
     @precondition(lambda self: self.models)
     @rule(which=opened, name=names)
@@ -303,8 +328,8 @@ class RepositoryMachine(RuleBasedStateMachine):
         if not open_events:
             with pytest.raises(NotFoundError, match="nothing to undo"):
                 self.open[which].undo(model.name)
-        elif not model.may_undo(open_events[-1]):
-            with pytest.raises(ConflictError):
+        elif not model.may_undo(open_events[-1]) or self._would_miss(model, open_events[-1]):
+            with pytest.raises((ConflictError, NotFoundError)):
                 self.open[which].undo(model.name)
         else:
             self.open[which].undo(model.name)
@@ -321,6 +346,55 @@ class RepositoryMachine(RuleBasedStateMachine):
             out = Path(place) / "out"
             self.open[which].pull(f"{name if name in self.by_name else model.name}:v{number}", out)
             assert read_tree(out) == CONTENTS[model.contents[number]]
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, what=st.sampled_from(["gc", "gc now", "gc auto", "repack", "verify", "repair"]))
+    def keep_in_order(self, which: int, what: str) -> None:
+        """Nothing that can be seen changes, but that removed versions may be gone for good."""
+        repository = self.open[which]
+        live = {model.contents[number] for model in self.models for number in model.live()}
+        if what == "gc now":
+            repository.gc("0")
+            self.present &= live
+        elif what == "gc":
+            assert repository.gc("2w").collected.versions == ()
+        elif what == "gc auto":
+            repository._run(lambda: collect_now_and_then(repository._opened))
+        elif what == "repack":
+            assert repository.repack("fast").damaged == ()
+        elif what == "verify":
+            assert repository.verify().ok
+        else:
+            assert repository.repair().is_needless
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, last=st.integers(1, 3))
+    def retain(self, which: int, last: int) -> None:
+        """Keep the last ones of each artifact, what bears a label, and the latest; the others are removed."""
+        self.open[which].retain({"last": last})
+        self.open[which].gc("2w")
+        self.open[which].retain(None)
+        for model in self.models:
+            live = model.live()
+            kept = {*live[-last:], *model.aliases().values(), *(n for n in live if model.keys("tag", n))}
+            model.set(*[(("removed", number), True) for number in live if number not in kept])
+
+    @precondition(lambda self: any(model.live() for model in self.models))
+    @rule(which=opened, name=names, force=st.booleans())
+    def remove_all(self, which: int, name: str, force: bool) -> None:
+        model = self.by_name.get(name, self.models[0])
+        if not model.live():
+            return
+        opened = self.open[which]
+        versions = opened._run(lambda: whole_artifact(opened._opened, model.name)).revisions
+        assert len(versions) == len(model.live())
+        if model.aliases() and not force:
+            with pytest.raises(MlverError, match="bears the alias"):
+                self.open[which].remove(*versions)
+            return
+        self.open[which].remove(*versions, force=force)
+        gone = [(("removed", number), True) for number in model.live()]
+        model.set(*[(("alias", alias), None) for alias in model.aliases()], *gone)
 
     @rule(which=opened)
     def reopen(self, which: int) -> None:
@@ -343,8 +417,9 @@ class RepositoryMachine(RuleBasedStateMachine):
     def lose_packs_and_mend(self, which: int) -> None:
         """Lose all bytes, and add everything again: nothing else changes."""
         shutil.rmtree(self.home / ".mlver" / "packs", ignore_errors=True)
-        used = {content for model in self.models for content in model.contents}
-        assert self.open[which].verify().ok == (not used)
+        used = {content for model in self.models for content in model.contents} & self.present
+        live = {model.contents[number] for model in self.models for number in model.live()}
+        assert not live or not self.open[which].verify().ok
         for content in sorted(used):
             model = next(model for model in self.models if content in model.contents)
             self.add(which, model.name, content, None, None)
@@ -352,12 +427,18 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     @invariant()
     def says_what_the_model_says(self) -> None:
-        for repository in self.open:
-            assert {artifact.name for artifact in repository.artifacts()} == {model.name for model in self.models}
-            for model in self.models:
-                self._compare(repository, model)
-            if self.current is not None and self.current.live():
-                assert repository.resolve("latest").artifact == self.current.name
+        """The two take turns, so what one did is seen by the other, sooner or later."""
+        if self.open:
+            self.acted = 1 - self.acted
+            self._compare_all(self.acted)
+
+    def _compare_all(self, which: int) -> None:
+        repository = self.open[which]
+        assert {artifact.name for artifact in repository.artifacts()} == {model.name for model in self.models}
+        for model in self.models:
+            self._compare(repository, model)
+        if self.current is not None and self.current.live():
+            assert repository.resolve("latest").artifact == self.current.name
 
     def _compare(self, repository: Repository, model: Model) -> None:
         latest = max(model.live(), default=None)
@@ -379,5 +460,7 @@ class RepositoryMachine(RuleBasedStateMachine):
 def test_repository_does_what_the_model_says() -> None:
     run_state_machine_as_test(
         RepositoryMachine,
-        settings=settings(max_examples=40, stateful_step_count=40, suppress_health_check=list(HealthCheck)),
+        settings=settings(
+            max_examples=100, stateful_step_count=75, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
     )
