@@ -34,22 +34,24 @@ _mlver() {
         case $command:$word in
             :-C) previous=$word ;;
             init:-C) previous=$word ;;
-            add:-n | add:--name | add:-t | add:--type | add:-m | add:--message | add:-a | add:--alias | add:--tag | add:--meta | add:--meta-file | add:--metric | add:--exclude | add:--base | add:--compression | add:--keep-if-best | add:--ref | add:--max-files | add:--ref-option | add:-C) previous=$word ;;
+            add:-n | add:--name | add:-t | add:--type | add:-m | add:--message | add:-a | add:--alias | add:--tag | add:--meta | add:--meta-file | add:--metric | add:--exclude | add:--base | add:--compression | add:--keep-if-best | add:--ref | add:--max-files | add:--ref-option | add:--uses | add:-C) previous=$word ;;
             status:-C) previous=$word ;;
             rm:-C) previous=$word ;;
             restore:-C) previous=$word ;;
+            run:--job-type | run:-n | run:--name | run:--config | run:--config-file | run:--uses | run:-C) previous=$word ;;
             log:-n | log:--limit | log:-C) previous=$word ;;
             show:-C) previous=$word ;;
             diff:--depth | diff:--tensor | diff:--sort | diff:--key | diff:--label | diff:--prediction | diff:--expect-frozen | diff:--fail-if | diff:-C) previous=$word ;;
             compare:--sort | compare:-C) previous=$word ;;
             ls:-C) previous=$word ;;
             cat:-C) previous=$word ;;
-            pull:-o | pull:--output | pull:--path | pull:--tensor | pull:-C) previous=$word ;;
+            pull:-o | pull:--output | pull:--path | pull:--tensor | pull:--public-key | pull:-C) previous=$word ;;
             remote:--endpoint | remote:--region | remote:--profile | remote:--prefix | remote:--project | remote:--key-file | remote:--known-hosts | remote:--library | remote:-C) previous=$word ;;
             push:--remote | push:-C) previous=$word ;;
             fetch:-C) previous=$word ;;
             clone:--endpoint | clone:--region | clone:--profile | clone:--prefix | clone:--project | clone:--key-file | clone:--known-hosts | clone:--library | clone:-C) previous=$word ;;
-            alias:--artifact | alias:-C) previous=$word ;;
+            alias:--track | alias:--artifact | alias:-C) previous=$word ;;
+            sign:--key | sign:-o | sign:--output | sign:-C) previous=$word ;;
             tag:-C) previous=$word ;;
             note:-C) previous=$word ;;
             meta:--meta-file | meta:--metric | meta:-d | meta:--delete | meta:-C) previous=$word ;;
@@ -57,7 +59,12 @@ _mlver() {
             rename:-C) previous=$word ;;
             reflog:-n | reflog:--limit | reflog:-C) previous=$word ;;
             undo:--artifact | undo:-C) previous=$word ;;
-            verify:-C) previous=$word ;;
+            watch:--on | watch:--name | watch:--remote | watch:--interval | watch:-C) previous=$word ;;
+            reproduce:--worktree | reproduce:-C) previous=$word ;;
+            export:--format | export:--parquet | export:-o | export:--output | export:-C) previous=$word ;;
+            query:--timeout | query:-C) previous=$word ;;
+            bisect:--good | bisect:--bad | bisect:--log | bisect:-C) previous=$word ;;
+            verify:--from | verify:--public-key | verify:-C) previous=$word ;;
             retain:-t | retain:--type | retain:--last | retain:--best | retain:--daily | retain:--weekly | retain:--younger | retain:-C) previous=$word ;;
             gc:--grace | gc:--apply | gc:--level | gc:-C) previous=$word ;;
             du:-C) previous=$word ;;
@@ -72,7 +79,7 @@ _mlver() {
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "--version -C -q --quiet --json -h --help"; return; fi
-            _mlver_offer words "init add status rm restore log show diff compare ls cat pull remote push fetch clone alias tag note meta switch rename reflog undo verify retain gc du"
+            _mlver_offer words "init add status rm restore run log show diff compare ls cat pull remote push fetch clone alias sign tag note meta switch rename reflog undo watch reproduce export query bisect verify retain gc du"
             ;;
         init)
             case $previous in
@@ -98,9 +105,10 @@ _mlver() {
                 --ref) _mlver_offer nothing; _mlver_trim; return ;;
                 --max-files) _mlver_offer nothing; _mlver_trim; return ;;
                 --ref-option) _mlver_offer nothing; _mlver_trim; return ;;
+                --uses) _mlver_offer revisions; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-n --name -t --type -m --message -a --alias --tag --meta --meta-file --metric --exclude --base --compression --rehash --keep-if-best --ref --digest --max-files --ref-option -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "-n --name -t --type -m --message -a --alias --tag --meta --meta-file --metric --exclude --base --compression --rehash --keep-if-best --ref --digest --max-files --ref-option --uses --provenance --no-provenance -C -q --quiet --json -h --help"; return; fi
             if ((place >= 0)); then _mlver_offer files; fi
             ;;
         status)
@@ -123,6 +131,18 @@ _mlver() {
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
             if ((place >= 0)); then _mlver_offer revisions; fi
+            ;;
+        run)
+            case $previous in
+                --job-type) _mlver_offer nothing; _mlver_trim; return ;;
+                -n | --name) _mlver_offer nothing; _mlver_trim; return ;;
+                --config) _mlver_offer nothing; _mlver_trim; return ;;
+                --config-file) _mlver_offer files; _mlver_trim; return ;;
+                --uses) _mlver_offer revisions; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--job-type -n --name --config --config-file --uses -C -q --quiet --json -h --help"; return; fi
+            if ((place >= 0)); then _mlver_offer nothing; fi
             ;;
         log)
             case $previous in
@@ -182,9 +202,10 @@ _mlver() {
                 -o | --output) _mlver_offer folders; _mlver_trim; return ;;
                 --path) _mlver_offer nothing; _mlver_trim; return ;;
                 --tensor) _mlver_offer nothing; _mlver_trim; return ;;
+                --public-key) _mlver_offer files; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-o --output --path --tensor -f --force --dry-run --references --no-references -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "-o --output --path --tensor -f --force --dry-run --references --no-references --require-signature --public-key -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
             ;;
         remote)
@@ -237,12 +258,22 @@ _mlver() {
             ;;
         alias)
             case $previous in
+                --track) _mlver_offer nothing; _mlver_trim; return ;;
                 --artifact) _mlver_offer artifacts; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-d --delete --artifact -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "-d --delete --track --untrack --protect --unprotect -f --force --artifact -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer aliases; fi
             if ((place == 1)); then _mlver_offer revisions; fi
+            ;;
+        sign)
+            case $previous in
+                --key) _mlver_offer files; _mlver_trim; return ;;
+                -o | --output) _mlver_offer files; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--key -o --output -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
             ;;
         tag)
             case $previous in
@@ -299,14 +330,63 @@ _mlver() {
                 --artifact) _mlver_offer artifacts; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "--artifact -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "--artifact -f --force -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer nothing; fi
+            ;;
+        watch)
+            case $previous in
+                --on) _mlver_offer nothing; _mlver_trim; return ;;
+                --name) _mlver_offer artifacts; _mlver_trim; return ;;
+                --remote) _mlver_offer artifacts; _mlver_trim; return ;;
+                --interval) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--on --name --once --fetch --remote --interval --from-start -C -q --quiet --json -h --help"; return; fi
+            if ((place >= 0)); then _mlver_offer nothing; fi
+            ;;
+        reproduce)
+            case $previous in
+                --worktree) _mlver_offer folders; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--worktree --script --patch -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            ;;
+        export)
+            case $previous in
+                --format) _mlver_offer nothing; _mlver_trim; return ;;
+                --parquet) _mlver_offer folders; _mlver_trim; return ;;
+                -o | --output) _mlver_offer files; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--format --parquet -o --output -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer revisions; fi
+            ;;
+        query)
+            case $previous in
+                --timeout) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--csv --schema --timeout -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer nothing; fi
+            ;;
+        bisect)
+            case $previous in
+                --good) _mlver_offer revisions; _mlver_trim; return ;;
+                --bad) _mlver_offer revisions; _mlver_trim; return ;;
+                --log) _mlver_offer files; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--good --bad --no-pull --log -C -q --quiet --json -h --help"; return; fi
+            if ((place >= 0)); then _mlver_offer nothing; fi
             ;;
         verify)
             case $previous in
+                --from) _mlver_offer folders; _mlver_trim; return ;;
+                --public-key) _mlver_offer files; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "--remote --references --no-references -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "--remote --references --no-references --repair --from --signature --public-key -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer revisions; fi
             ;;
         retain)
@@ -329,7 +409,8 @@ _mlver() {
                 --level) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "--dry-run --grace --plan --apply --auto --repack --level -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "--remote --dry-run --grace --plan --apply --auto --repack --level -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer nothing; fi
             ;;
         du)
             case $previous in
