@@ -36,6 +36,45 @@ def test_gc_says_what_it_does(person: Person) -> None:
     assert person.run("gc", "-q").out == "0\n"
 
 
+def test_versions_are_listed_by_number(person: Person) -> None:
+    for number in range(3, 12):
+        (person.here / "model/extra").write_text(str(number))
+        assert person.run("add", "model").code == 0
+    assert person.run("rm", "net:v9", "net:v10", "net:v3").code == 0
+    assert person.json("gc", "--dry-run", "--grace", "0")["versions"] == ["net:v3", "net:v9", "net:v10"]
+
+
+def test_gc_at_a_remote_says_what_it_does(person: Person) -> None:
+    assert person.run("remote", "add", "origin", str(person.here / "shared")).code == 0
+    assert person.run("push").code == 0
+    person.run("rm", "v1")
+    assert person.run("push").code == 0
+    assert "1 version removed lately can be restored" in person.run("gc", "--remote").err
+    assert "Would delete net:v1\nWould free " in person.run("gc", "--remote", "--grace", "0", "--dry-run").out
+    done = person.run("gc", "--remote", "origin", "--grace", "0")
+    assert (done.code, done.out.startswith("Deleted net:v1\nFreed ")) == (0, True)
+    assert " at origin: " in done.out
+    assert person.run("verify", "--remote").code == 0
+    assert person.run("gc", "--remote", "nowhere").code == 1
+
+
+def test_repair_says_what_it_does(person: Person) -> None:
+    assert "There was nothing to mend." in person.run("verify", "--repair").out
+    (person.here / "kept").mkdir()
+    for pack in (person.here / ".mlver/packs").iterdir():
+        pack.chmod(0o600)
+        pack.write_bytes(pack.read_bytes()[:200])
+    done = person.run("verify", "--repair")
+    assert done.code == 12
+    assert "moved a damaged pack to .mlver/quarantine/packs/" in done.out
+    assert "mlver verify --repair --from DIR" in done.err
+    assert person.run("pull", "v2", "-o", "out").code == 12
+    done = person.run("verify", "--repair", "--from", "model")
+    assert "recovered " in done.out
+    assert f"chunks from {'model'}" in done.out
+    assert person.run("pull", "v2", "-o", "out").code == 0
+
+
 def test_rules_and_a_plan(person: Person) -> None:
     assert "Everything is kept" in person.run("retain").err
     assert (
@@ -59,6 +98,9 @@ def test_rules_and_a_plan(person: Person) -> None:
     ("arguments", "message"),
     [
         ("gc --dry-run --plan", "exclude each other"), ("gc --level max", "--level is for --repack"),
+        ("gc origin", "With --remote it would be a remote"), ("gc --remote --plan", "--dry-run and --grace only"),
+        ("verify --from model", "--from is for --repair"), ("verify v0 --repair", "name no version"),
+        ("verify --remote --repair", "mlver push mends"), ("verify --repair --from ", "the path is empty"),
         ("gc --grace soon", "is no duration"), ("gc --apply absent.json", "cannot be read"),
         ("gc --apply model/config.json", ""), ("rm v0 v1 --all", "one artifact at a time"),
         ("rm v0 --dry-run", "--all"),

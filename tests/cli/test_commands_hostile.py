@@ -504,6 +504,12 @@ def test_file_that_goes_away_while_it_is_added(person: Person, big: Path) -> Non
     assert person.run("verify").code == 0
 
 
+@pytest.mark.parametrize("line", ["show", "log", "pull", "switch", "reflog", "tag", "alias new", "rm", "du"])
+def test_names_in_another_encoding(person: Person, line: str) -> None:
+    code, err = person.fails(*line.split(), "caf\udce9")
+    assert (code, "not valid UTF-8" in err[0]) == (2, True)
+
+
 def test_several_at_once(person: Person) -> None:
     """Each gets a number of its own; nobody is refused."""
     for number in range(5):

@@ -18,7 +18,18 @@ from tests.support.weight_files import Instance, Name, Storage, Tensor, TorchFil
 Schema = dict[str, str]
 """Type by field."""
 
-FREE = {"logs", "options", "metadata", "metrics", "provenance", "aliases"}
+FREE = {
+    "logs",
+    "options",
+    "metadata",
+    "metrics",
+    "provenance",
+    "aliases",
+    "config",
+    "environment",
+    "packages",
+    "tracked",
+}
 """Objects whose keys are the user's, where their type is `object`."""
 
 TYPES: dict[str, Any] = {
@@ -54,6 +65,7 @@ def _fields(rows: list[tuple[str, str]], sections: Mapping[str, list[tuple[str, 
 
 SECTIONS = read_sections((PROJECT / "docs" / "json.md").read_text("utf-8"))
 VALUES = {field for schema in SECTIONS.values() for field, kind in schema.items() if kind == "value" and "." in field}
+VALUES |= {"documents"}
 """Fields of documents that hold any JSON value."""
 
 
@@ -151,11 +163,32 @@ def _tell_story(home: Path, run: Any) -> None:
     _look(run)
     _compare(home, run)
     _refer(home, run)
+    _automate(home, run)
     _change(home, run)
     _collect(home, run)
     _share(home, run)
     run("mlver gc --repack", "gc", "--repack")
     _damage(home, run)
+
+
+def _automate(home: Path, run: Any) -> None:
+    run("mlver alias alias", "alias", "o:top", "--track", "max(x)")
+    run("mlver alias alias", "alias", "o:top", "--untrack")
+    run("mlver alias alias", "alias", "o:top", "--protect")
+    run("mlver alias alias", "alias", "o:low", "--track", "min(x)")
+    run("mlver alias", "alias", "--artifact", "o")
+    judge = ("--json", "--", "sh", "-c", "exit 1")
+    run("mlver bisect", "bisect", "--good", "m:v0", "--bad", "m:v2", "--log", "log", *judge)
+    run("mlver bisect", "bisect", "--good", "m:v0", "--bad", "m:v2", "--no-pull", *judge[:-1], "exit 125")
+    run("mlver watch", "watch", "--on", "add", "--from-start", "--once", "--json", "--", "true")
+    run("mlver add", "add", "model/notes.txt", "--name", "used", "--type", "text", "--uses", "m:v0")
+    run("mlver reproduce", "reproduce", "used")
+    run("mlver switch", "switch", "m")
+    run("mlver query", "query", "SELECT * FROM versions")
+    run("mlver query --schema", "query", "--schema")
+    run("mlver export", "export", "m", "--format", "croissant", "-o", "croissant.json")
+    run("mlver export", "export", "m", "--format", "ro-crate")
+    run("mlver export --parquet", "export", "--parquet", "tables")
 
 
 def _collect(home: Path, run: Any) -> None:
@@ -250,6 +283,7 @@ def _change(home: Path, run: Any) -> None:
     run("mlver alias alias", "alias", "new", "m:v0")
     run("mlver alias alias", "alias", "-d", "new")
     run("mlver tag", "tag", "v1", "good")
+    _sign(home, run)
     run("mlver note", "note", "v1", "a note")
     run("mlver note", "note", "v1", "-d")
     run("mlver meta", "meta", "v1", "lr=0.1", "--metric", "loss=1")
@@ -262,6 +296,15 @@ def _change(home: Path, run: Any) -> None:
     run("mlver rm", "rm", "other", "--all", "--dry-run")
     run("mlver rm", "rm", "other:v0")
     run("mlver ls", "ls")
+
+
+def _sign(home: Path, run: Any) -> None:
+    from tests.support.keys import make_key
+
+    make_key(home, "me")
+    run("mlver sign", "sign", "v1", "--key", "me.pem")
+    run("mlver verify --signature", "verify", "--signature", "v1", "--public-key", "me.pub")
+    run("mlver verify --signature", "verify", "--signature", "--public-key", "me.pub", code=15)
 
 
 def _share(home: Path, run: Any) -> None:
@@ -284,6 +327,8 @@ def _share(home: Path, run: Any) -> None:
     (home / "words.txt").write_text("three\n")
     assert run_mlver("add", "words.txt", "--name", "words", folder=home).code == 0
     assert run("mlver push", "push")["artifacts"][0]["renumbered"]
+    run("mlver gc", "gc", "--remote", "--dry-run")
+    run("mlver gc", "gc", "--remote", "origin", "--grace", "0")
     run("mlver remote action", "remote", "remove", "origin")
 
 
@@ -293,6 +338,7 @@ def _damage(home: Path, run: Any) -> None:
         pack.write_bytes(bytes(byte ^ (300 < at < 310) for at, byte in enumerate(pack.read_bytes())))
     damaged = run("mlver verify", "verify", code=12)["damaged"]
     assert any(hurt["tensors"] for damage in damaged for hurt in damage["hurts"])
+    assert run("mlver verify", "verify", "--repair", "--from", "model", code=12)["repaired"]["quarantined"]
 
 
 def test_every_documented_field_is_printed(shown: dict[str, set[str]]) -> None:

@@ -32,10 +32,13 @@ class ReferenceCache:
 
     Args:
         repository: Whose.
+
+    Raises:
+        IntegrityError: There is a link in the folder's place.
     """
 
     def __init__(self, repository: OpenRepository) -> None:
-        self._folder = repository.root / REFERENCES_FOLDER
+        self._folder = repository.own_folder(REFERENCES_FOLDER)
         self._limit_bytes = repository.config.reference_cache_bytes
         self._learned: dict[bytes, str] | None = None
 
