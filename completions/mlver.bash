@@ -39,6 +39,9 @@ _mlver() {
             rm:-C) previous=$word ;;
             restore:-C) previous=$word ;;
             run:--job-type | run:-n | run:--name | run:--config | run:--config-file | run:--uses | run:-C) previous=$word ;;
+            runs:--filter | runs:--sort | runs:--columns | runs:-n | runs:--limit | runs:-C) previous=$word ;;
+            lineage:--depth | lineage:-t | lineage:--type | lineage:--job-type | lineage:--collapse | lineage:--expand | lineage:--format | lineage:-C) previous=$word ;;
+            best:--metric | best:-t | best:--type | best:-C) previous=$word ;;
             log:-n | log:--limit | log:-C) previous=$word ;;
             show:-C) previous=$word ;;
             diff:--depth | diff:--tensor | diff:--sort | diff:--key | diff:--label | diff:--prediction | diff:--expect-frozen | diff:--fail-if | diff:-C) previous=$word ;;
@@ -79,7 +82,7 @@ _mlver() {
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "--version -C -q --quiet --json -h --help"; return; fi
-            _mlver_offer words "init add status rm restore run log show diff compare ls cat pull remote push fetch clone alias sign tag note meta switch rename reflog undo watch reproduce export query bisect verify retain gc du"
+            _mlver_offer words "init add status rm restore run runs lineage best log show diff compare ls cat pull remote push fetch clone alias sign tag note meta switch rename reflog undo watch reproduce export query bisect verify retain gc du"
             ;;
         init)
             case $previous in
@@ -143,6 +146,38 @@ _mlver() {
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "--job-type -n --name --config --config-file --uses -C -q --quiet --json -h --help"; return; fi
             if ((place >= 0)); then _mlver_offer nothing; fi
+            ;;
+        runs)
+            case $previous in
+                --filter) _mlver_offer nothing; _mlver_trim; return ;;
+                --sort) _mlver_offer nothing; _mlver_trim; return ;;
+                --columns) _mlver_offer nothing; _mlver_trim; return ;;
+                -n | --limit) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--filter --sort --columns -n --limit -C -q --quiet --json -h --help"; return; fi
+            ;;
+        lineage)
+            case $previous in
+                --depth) _mlver_offer nothing; _mlver_trim; return ;;
+                -t | --type) _mlver_offer nothing; _mlver_trim; return ;;
+                --job-type) _mlver_offer nothing; _mlver_trim; return ;;
+                --collapse) _mlver_offer words "artifact type job-type"; _mlver_trim; return ;;
+                --expand) _mlver_offer nothing; _mlver_trim; return ;;
+                --format) _mlver_offer words "tree dot mermaid svg json"; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--up --down --depth -t --type --job-type --collapse --expand --format --all -C -q --quiet --json -h --help"; return; fi
+            if ((place >= 0)); then _mlver_offer revisions; fi
+            ;;
+        best)
+            case $previous in
+                --metric) _mlver_offer nothing; _mlver_trim; return ;;
+                -t | --type) _mlver_offer nothing; _mlver_trim; return ;;
+                -C) _mlver_offer folders; _mlver_trim; return ;;
+            esac
+            if [[ $cur == -* ]]; then _mlver_offer words "--metric -t --type --max --min -C -q --quiet --json -h --help"; return; fi
+            if ((place == 0)); then _mlver_offer artifacts; fi
             ;;
         log)
             case $previous in
@@ -399,7 +434,7 @@ _mlver() {
                 --younger) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-t --type --last --best --daily --weekly --younger --tagged --not-tagged --all --clear -C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "-t --type --last --best --daily --weekly --younger --tagged --not-tagged --sources --no-sources --all --clear -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer artifacts; fi
             ;;
         gc)

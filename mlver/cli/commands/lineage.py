@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
+import click
 import typer
 
 from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.lineage_views import common_document, lineage_document, show_common, show_tree
 from mlver.cli.output import Output
-from mlver.lineage.graph import Direction
+from mlver.lineage.graph import Direction, Grouping
 from mlver.ops.lineage import LineageRequest, LineageResult, compare_lineage, lineage
 
 EXAMPLES = (
@@ -32,10 +33,11 @@ _Depth = Annotated[
     typer.Option("--depth", metavar="N", min=0, help="At most N steps away; a run is one step, its versions the next."),
 ]
 _Collapse = Annotated[
-    list[Literal["artifact", "type", "job-type"]],
+    list[Any],  # of Grouping: typer knows no lists of literals
     typer.Option(
         "--collapse",
         metavar="WHAT",
+        click_type=click.Choice(get_args(Grouping)),
         help="Draw as one: all versions of an artifact or of a type, all runs of a job-type.",
     ),
 ]
