@@ -104,7 +104,7 @@ KEYS = {
     "log --all": {"artifacts"},
     "ls": {"current", "artifacts"},
     "ls v0": {"artifact", "version", "files", "references"},
-    "alias": {"artifact", "aliases"},
+    "alias": {"artifact", "aliases", "tracked", "protected"},
     "tag v0": {"artifact", "version", "tags"},
     "note v0": {"artifact", "version", "note"},
     "meta v0": {"artifact", "version", "metadata", "metrics"},
@@ -122,7 +122,7 @@ KEYS = {
         "absent_references",
         "unknown_references",
     },
-    "verify": {"ok", "checked_versions", "checked_chunks", "checked_bytes", "damaged", "references"},
+    "verify": {"ok", "checked_versions", "checked_chunks", "checked_bytes", "damaged", "repaired", "references"},
     "du": {
         "logical_bytes",
         "stored_bytes",

@@ -155,7 +155,7 @@ def _push(
         here = repository.chunk_index.find_many({chunk for group in others.values() for chunk in group})
         every |= here.keys()  # what was only fetched need not be here
         if gone and (lost := len(here) - len(remote.chunk_index.find_many(here))):
-            notices.append(f"{remote.name} lost {lost} chunks; they are sent again.")
+            notices.append(f"{remote.name} lost {lost} of the chunks that it had; they are sent again.")
     shipment = plan_shipment(repository, remote, every, damaged_chunks(known_damage))
     if dry_run:
         pushed = [_pushed(task, task.plan.events) for task in tasks if task.is_artifacts and task.plan.events]

@@ -128,6 +128,7 @@ def test_device_is_refused() -> None:
 
 
 NOBODY = """
+import mlver.lineage.capture.git, mlver.ops.runs.provenance  # nobody may not see the standard library
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 with Repository.open(sys.argv[1]) as repository:
     for what in sys.argv[2:]:

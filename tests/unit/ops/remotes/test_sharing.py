@@ -285,7 +285,7 @@ def test_a_lost_pack_is_sent_again(machine: NewClone, place: Path) -> None:
     with pytest.raises(NotFoundError, match="no remote has them all"):
         get(bob, "net", place / "out")
     done = push(ada)
-    assert "lost 1 pack" in done.notices[0]
+    assert "lost 1 of the chunks" in done.notices[0]
     assert get(bob, "net", place / "out") == {"w": data}
 
 
