@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,12 @@ FREE = {
     "environment",
     "packages",
     "tracked",
+    "code",
+    "record",
 }
 """Objects whose keys are the user's, where their type is `object`."""
+SHARED = {"version", "artifact", "event", "bytes", "reference", "change", "run", "link", "node", "shared", "remote"}
+"""Sections of objects that others have."""
 
 TYPES: dict[str, Any] = {
     "text": str,
@@ -65,7 +70,7 @@ def _fields(rows: list[tuple[str, str]], sections: Mapping[str, list[tuple[str, 
 
 SECTIONS = read_sections((PROJECT / "docs" / "json.md").read_text("utf-8"))
 VALUES = {field for schema in SECTIONS.values() for field, kind in schema.items() if kind == "value" and "." in field}
-VALUES |= {"documents"}
+VALUES |= {"documents", "columns[].values"}
 """Fields of documents that hold any JSON value."""
 
 
@@ -163,6 +168,7 @@ def _tell_story(home: Path, run: Any) -> None:
     _look(run)
     _compare(home, run)
     _refer(home, run)
+    _trace(home, run)
     _automate(home, run)
     _change(home, run)
     _collect(home, run)
@@ -189,6 +195,25 @@ def _automate(home: Path, run: Any) -> None:
     run("mlver export", "export", "m", "--format", "croissant", "-o", "croissant.json")
     run("mlver export", "export", "m", "--format", "ro-crate")
     run("mlver export --parquet", "export", "--parquet", "tables")
+
+
+def _trace(home: Path, run: Any) -> None:
+    mlver = (sys.executable, "-m", "mlver")  # the --json at the end is that of the command
+    (home / "rows.txt").write_text("1 2 3\n")
+    run("mlver add", "add", "rows.txt", "--name", "rows", "--type", "dataset")
+    judged = ("--uses", "other", "--uses")
+    for number in range(2):
+        (home / "made.txt").write_text(str(number))
+        adding = (*mlver, "add", "made.txt", "--name", "made", "--type", "text", "--metric", f"acc=0.{number + 1}")
+        called = ("--name", f"run{number}", "--job-type", "train", "--config", f"lr={number}")
+        said = (*called, "--uses", "rows", "--uses", f"o:v{number}")
+        run("mlver run", "run", "--json", *said, "--", *adding)
+        run("mlver run", "run", "--json", "--uses", f"made:v{number}", *judged, f"m:v{number}", "--", "true")
+    assert run("mlver runs", "runs", "--columns", "config.lr,status")["columns"]
+    run("mlver show run", "show", "run:run1")
+    run("mlver best", "best", "--metric", "acc")
+    assert run("mlver lineage", "lineage", "made:v0")["edges"]
+    assert run("mlver lineage ref ref", "lineage", "made:v0", "made:v1")["ancestors"]["both"]
 
 
 def _collect(home: Path, run: Any) -> None:
@@ -347,7 +372,7 @@ def test_every_documented_field_is_printed(shown: dict[str, set[str]]) -> None:
 
 
 def test_every_section_is_tried(shown: dict[str, set[str]]) -> None:
-    assert SECTIONS.keys() - {"version", "artifact", "event", "bytes", "change", "remote", "reference"} == shown.keys()
+    assert SECTIONS.keys() - SHARED == shown.keys()
 
 
 def test_every_command_has_a_section() -> None:
