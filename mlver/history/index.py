@@ -302,10 +302,10 @@ class VersionIndex(Queries):
         )
         return [manifest for (manifest,) in rows]
 
-    def count_versions(self) -> int:
-        """Return how many versions there are, removed or not."""
-        ((count,),) = self._rows("SELECT count(*) FROM versions")
-        return int(count)
+    def extent(self) -> tuple[int, float]:
+        """Return how many versions there are, removed or not, and about how many bytes all their files have."""
+        ((count, logical_bytes),) = self._rows("SELECT count(*), total(logical_bytes) FROM versions")
+        return count, logical_bytes
 
     def events(self, artifact: ArtifactRecord | None, limit: int | None = None) -> list[Event]:
         """Return the newest events of a log, newest first."""

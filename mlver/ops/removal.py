@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -50,7 +50,7 @@ def whole_artifact(repository: OpenRepository, name: str) -> WholeArtifact:
 
 @dataclass(frozen=True, slots=True)
 class RemoveResult:
-    """What `rm` did.
+    """What `rm` did, or would do.
 
     Attributes:
         removed: Names of the versions, as `NAME:vN`.
@@ -73,18 +73,40 @@ def remove(repository: OpenRepository, revisions: Sequence[str], force: bool = F
         NotFoundError: There is no such version.
         MlverError: A version bears an alias, and `force` is not given.
     """
+    done: list[tuple[ArtifactRecord, Sequence[Action]]] = []
+    for artifact, versions in _chosen(repository, revisions, force):
+        event = commit(repository, artifact, partial(_removals, repository, artifact, versions, force))
+        done.append((artifact, event.actions if event else ()))
+    return _result(done)
+
+
+def would_remove(repository: OpenRepository, revisions: Sequence[str], force: bool = False) -> RemoveResult:
+    """Say what `remove` would do; nothing is done.
+
+    Raises:
+        NotFoundError: See `remove`.
+        MlverError: See `remove`.
+    """
+    chosen = _chosen(repository, revisions, force)
+    return _result([(artifact, _removals(repository, artifact, versions, force)) for artifact, versions in chosen])
+
+
+def _chosen(
+    repository: OpenRepository, revisions: Sequence[str], force: bool
+) -> list[tuple[ArtifactRecord, list[VersionRecord]]]:
+    """Return the versions that are meant, by artifact; all of them may be removed as of now."""
     chosen: dict[int, tuple[ArtifactRecord, list[VersionRecord]]] = {}
     for revision in revisions:
         resolved = repository.resolve(revision)
+        _check_unprotected(resolved.version, force)
         chosen.setdefault(resolved.artifact.key, (resolved.artifact, []))[1].append(resolved.version)
-    for _, versions in chosen.values():
-        for version in versions:
-            _check_unprotected(version, force)
+    return list(chosen.values())
+
+
+def _result(done: Iterable[tuple[ArtifactRecord, Sequence[Action]]]) -> RemoveResult:
     removed: list[str] = []
     dropped: list[str] = []
-    for artifact, versions in chosen.values():
-        event = commit(repository, artifact, partial(_removals, repository, artifact, versions, force))
-        actions = event.actions if event else ()
+    for artifact, actions in done:
         removed += [f"{artifact.name}:v{action.version}" for action in actions if isinstance(action, SetRemoved)]
         dropped += [f"{artifact.name}:{action.alias}" for action in actions if isinstance(action, MoveAlias)]
     return RemoveResult(tuple(removed), tuple(dropped))

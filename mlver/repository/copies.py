@@ -39,7 +39,8 @@ class Copies(Opened):
             force: Overwrite files that differ.
             references: Download references too.
             require_signature: Refuse what nobody signed whose key is trusted.
-            public_keys: Files of the keys that are; without any, `config.toml` says which.
+            public_keys: Files of the keys that are; without any, `config.toml` says which. With any, a signature is
+                required.
             progress: Told of the bytes written.
 
         Raises:

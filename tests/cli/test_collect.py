@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.cli.conftest import Person
@@ -13,13 +15,26 @@ def test_all_versions_of_an_artifact_are_removed_after_saying_what_they_take(per
     assert "net has 3 versions: " in done.err
     assert "of which nothing else uses " in done.err
     assert "bears the alias 'best'" in done.err
-    assert person.run("rm", "net", "--all", "--dry-run").out == ""
+    done = person.run("rm", "net", "--all", "--dry-run")
+    assert (done.code, "bears the alias 'best'" in done.err) == (1, True)
+    done = person.run("rm", "net", "--all", "--dry-run", "--force")
+    assert done.out == "Would remove net:v2\nWould remove net:v1\nWould remove net:v0\n"
+    assert "Warning: The alias net:best would go" in done.err
+    would = json.loads(person.run("rm", "net", "--all", "--dry-run", "--force", "--json").out)
+    assert (would["dry_run"], would["version_count"], len(would["removed"])) == (True, 3, 3)
     assert person.json("log", "net")["versions"]
     done = person.run("rm", "net", "--all", "--force")
-    assert done.out == "Dropped alias net:best\nRemoved net:v2\nRemoved net:v1\nRemoved net:v0\n"
+    assert done.out == "Removed net:v2\nRemoved net:v1\nRemoved net:v0\n"
     assert person.json("log", "net")["versions"] == []
     person.run("undo", "--artifact", "net")
     assert person.run("log", "net", "--oneline").out.count("net:v") == 3
+
+
+@pytest.mark.parametrize("mode", [[], ["-q"], ["--json"]])
+def test_an_alias_that_goes_is_said_loudly(person: Person, mode: list[str]) -> None:
+    """Scripts have to hear of it, too: it is a warning in every mode."""
+    done = person.run("rm", "best", "--force", *mode)
+    assert "Warning: The alias net:best is gone: the version that it named is removed.\n" in done.err
 
 
 def test_gc_says_what_it_does(person: Person) -> None:
@@ -66,6 +81,8 @@ def test_repair_says_what_it_does(person: Person) -> None:
         pack.write_bytes(pack.read_bytes()[:200])
     done = person.run("verify", "--repair")
     assert done.code == 12
+    assert "beyond help chunk " in done.out
+    assert "damages beyond help in " in done.out
     assert "moved a damaged pack to .mlver/quarantine/packs/" in done.out
     assert "mlver verify --repair --from DIR" in done.err
     assert person.run("pull", "v2", "-o", "out").code == 12
@@ -82,6 +99,8 @@ def test_rules_and_a_plan(person: Person) -> None:
     )
     shown = person.run("gc", "--plan", "--grace", "0").out
     assert "To be removed" in shown
+    assert "Another " not in shown
+    assert "Another " in person.run("gc", "--plan").out  # the grace period has to pass first
     assert "net:v1" in shown
     assert "net:v0" not in shown  # it bears an alias
     (person.here / "plan.json").write_text(person.run("gc", "--plan", "--grace", "0", "--json").out)
@@ -94,6 +113,22 @@ def test_rules_and_a_plan(person: Person) -> None:
     assert person.run("retain", "--clear").code == 0
 
 
+def test_the_rules_that_count_are_shown(person: Person) -> None:
+    person.run("retain", "--last", "2")
+    assert "repository  " in person.run("retain", "net").out
+    done = person.run("retain", "--type", "nosuch", "--last", "7")
+    assert "Warning: No artifact is of type 'nosuch' yet." in done.err
+    person.run("retain", "net", "--last", "5")
+    shown = person.json("retain", "net")["policies"]
+    assert [(policy["artifact"], policy["type"], policy["last"]) for policy in shown] == [("net", None, 5)]
+    assert "the last 7" in person.run("retain", "--type", "nosuch").out
+    assert "the last 2" in person.run("retain", "--type", "other").out
+    person.run("retain", "--clear")
+    assert "Everything is kept" in person.run("retain", "--type", "other").err
+    assert len(person.json("retain")["policies"]) == 2
+    assert person.run("retain", "nosuch").code == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -102,11 +137,13 @@ def test_rules_and_a_plan(person: Person) -> None:
         ("verify --from model", "--from is for --repair"), ("verify v0 --repair", "name no version"),
         ("verify --remote --repair", "mlver push mends"), ("verify --repair --from ", "the path is empty"),
         ("gc --grace soon", "is no duration"), ("gc --apply absent.json", "cannot be read"),
-        ("gc --apply model/config.json", ""), ("rm v0 v1 --all", "one artifact at a time"),
-        ("rm v0 --dry-run", "--all"),
-        ("retain net", "Say what to keep"), ("retain net --type t --last 1", "exclude each other"),
+        ("gc --apply model/net.safetensors", "is no JSON"),
+        ("gc --apply model/conf/config.json", "is no plan: its fields"),
+        ("rm v0 v1 --all", "one artifact at a time"),
+        ("retain net --type t --last 1", "exclude each other"),
         ("retain --clear --last 1", "exclude each other"),
-        ("retain --daily soon", "is no duration"), ("add model --keep-if-best acc", "is not given"),
+        ("retain --daily soon", "is no duration"), ("retain --daily 0", "keeps nothing"),
+        ("add model --keep-if-best acc", "is not given"),
     ],
 )  # fmt: skip
 def test_wrong_usage(person: Person, arguments: str, message: str) -> None:
@@ -118,5 +155,5 @@ def test_wrong_usage(person: Person, arguments: str, message: str) -> None:
 def test_only_what_is_better_is_added(person: Person) -> None:
     (person.here / "model/extra").write_text("x")
     worse = person.run("add", "model", "--metric", "acc=0.5", "--keep-if-best", "acc")
-    assert worse.out == "Not added: it is not better than net:v2\n"
+    assert worse.out == "Not added: acc=0.5 is not better than 0.875 of net:v2\n"
     assert person.run("add", "model", "--metric", "acc=0.9", "--keep-if-best", "acc", "-q").out == "net:v3\n"

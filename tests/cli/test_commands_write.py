@@ -64,7 +64,7 @@ Metadata
     ],
     "removal and return": [
         ("rm v0", "", "Error: net:v0 bears the alias 'best', which protects it."),
-        ("rm v0 --force", "Dropped alias net:best\nRemoved net:v0\n", "Hint: Take it back, with its aliases, with:"),
+        ("rm v0 --force", "Removed net:v0\n", "Warning: The alias net:best is gone: the version that it"),
         ("show v0", "", "Error: net:v0 was removed."),
         ("rm v0", "", "Error: net:v0 was removed."),
         ("undo --artifact net -q", "3\n", ""),

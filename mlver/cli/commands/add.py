@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from mlver.cli.text import count, size
 from mlver.cli.views import references_text
 from mlver.config import default_identity
 from mlver.ops.add import AddRequest, AddResult, add
+from mlver.ops.best import parse_metric
 from mlver.ops.collect.auto import collect_now_and_then
 from mlver.ops.opening import OpenRepository
 from mlver.ops.references.found import DEFAULT_MAX_FILES
@@ -145,7 +147,7 @@ def command(
         freed = _collect(repository)
     for warning in result.warnings:
         call.out.warn(warning)
-    call.out.result(result, document=_document, brief=_brief, human=_human)
+    call.out.result(result, document=_document, brief=_brief, human=partial(_human, request=request))
     if freed:
         call.out.note(f"Deleted what no version has used for long: {size(freed)} freed (see mlver gc).")
 
@@ -194,11 +196,13 @@ def _brief(result: AddResult) -> str:
     return result.version.name
 
 
-def _human(out: Output, result: AddResult) -> None:
+def _human(out: Output, result: AddResult, request: AddRequest) -> None:
     version = result.version
     name = Styled(version.name, "name")
     if result.not_better:
-        out.line("Not added: it is not better than ", name)
+        metric, _ = parse_metric(request.keep_if_best or "")
+        asked, standing = request.metrics[metric], version.metrics[metric]
+        out.line(f"Not added: {metric}={asked} is not better than {standing} of ", name)
         return
     if result.created:
         out.line(

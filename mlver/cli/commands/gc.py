@@ -103,7 +103,7 @@ def command(
 
 
 def _gc(call: Call, grace_seconds: float, dry_run: bool, plan_file: Path | None) -> None:
-    plan = None if plan_file is None else read_plan(_read(plan_file))
+    plan = None if plan_file is None else read_plan(_read(plan_file), repr(str(plan_file)))
     with call.repository() as repository, call.progress() as progress:
         if plan is not None:
             result = apply_plan(repository, plan, progress)
@@ -220,7 +220,7 @@ def _human_plan(out: Output, plan: GcPlan) -> None:
             Column("SHARED", align="right"),
             Column("HELD", align="right"),
             Column("POLICY"),
-            Column("WHICH KEEPS", elastic=True),
+            Column("KEEPS ONLY", elastic=True),
         ]
         rows: list[list[Piece]] = [
             [
@@ -243,6 +243,8 @@ def _human_plan(out: Output, plan: GcPlan) -> None:
     result = plan.result
     packs = f"{count(result.deleted_packs, 'pack')} deleted, {result.rewritten_packs} written anew"
     out.line(f"Frees {size(result.freed_bytes)}: {packs}; {size(result.bytes_after)} stay")
+    if plan.later_bytes > 0:
+        out.line(f"Another {size(plan.later_bytes)} go once all of that has been removed for the grace period")
     _notes(out, result)
 
 

@@ -50,7 +50,7 @@ _PublicKeys = Annotated[
     typer.Option(
         "--public-key",
         metavar="FILE",
-        help="A key to trust, as PEM, instead of config.toml's.",
+        help="Like --require-signature, with this key, as PEM, instead of config.toml's.",
         show_default=False,
         parser=path_of,
     ),

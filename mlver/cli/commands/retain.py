@@ -11,17 +11,18 @@ from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.output import Column, Output
 from mlver.ops.retention.rules import Policy, describe
-from mlver.ops.retention.settings import Scope, read_policies, set_policy
+from mlver.ops.retention.settings import Scope, policies_for, read_policies, set_policy
 
 EXAMPLES = (
     Example("mlver retain --last 5 --best '3 val_acc'", "of every artifact, keep these"),
     Example("mlver retain --type dataset --all", "but keep all datasets"),
     Example("mlver retain resnet50_attn --daily 2w --weekly 1y", "one a day for two weeks, one a week for a year"),
-    Example("mlver retain --clear", "keep everything again"),
+    Example("mlver retain resnet50_attn", "which rules count for an artifact"),
+    Example("mlver retain --clear", "take the repository's rules away again"),
 )
 
-_Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Set it for one artifact.", show_default=False)]
-_Type = Annotated[str | None, typer.Option("--type", "-t", metavar="TYPE", help="Set it for all artifacts of a type.")]
+_Name = Annotated[str | None, typer.Argument(metavar="NAME", help="For one artifact.", show_default=False)]
+_Type = Annotated[str | None, typer.Option("--type", "-t", metavar="TYPE", help="For all artifacts of a type.")]
 _Last = Annotated[int | None, typer.Option("--last", metavar="N", min=0, help="Keep the newest N.")]
 _Best = Annotated[
     list[str], typer.Option("--best", metavar="'K METRIC'", help="Keep the best K by a metric; min or max behind it.")
@@ -58,6 +59,7 @@ def command(
     made from is kept too, of whatever artifact: by what runs used and made, and by mlver add --uses. The rules of an
     artifact count alone, or else those of its type, or else those of the repository. Where there are none, everything
     is kept. They are in .mlver/config.toml, and setting them replaces those of the same artifact, type or repository.
+    Where none are given, those are shown that count: all, or those for NAME or TYPE.
     """
     if name is not None and artifact_type is not None:
         raise click.UsageError("NAME and --type exclude each other.", ctx=call)
@@ -74,12 +76,16 @@ def command(
     rules = {key: value for key, value in given.items() if value is not None}
     if clear and rules:
         raise click.UsageError("--clear and rules exclude each other.", ctx=call)
+    scope = Scope(name, artifact_type)
     with call.repository() as repository:
         if rules or clear:
-            set_policy(repository, Scope(name, artifact_type), None if clear else rules)
-        elif name is not None or artifact_type is not None:
-            raise click.UsageError("Say what to keep, or --clear.", ctx=call)
-        policies = read_policies(repository)
+            set_policy(repository, scope, None if clear else rules)
+            policies = read_policies(repository)
+        else:
+            policies = policies_for(repository, scope)
+        repository.index.refresh()
+        if artifact_type not in (None, *(artifact.type for artifact in repository.index.artifacts())):
+            call.out.warn(f"No artifact is of type {artifact_type!r} yet.")
     call.out.result(policies, document=_document, brief=lambda found: [scope.name for scope in found], human=_human)
 
 

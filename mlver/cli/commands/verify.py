@@ -200,7 +200,7 @@ def _repair_human(out: Output, result: RepairResult) -> None:
         out.line(Styled("recovered ", "good"), f"{count(number, 'chunk')} from {name}")
     if result.is_needless and not result.left.damaged:
         out.line("There was nothing to mend.")
-    _human(out, result.left)
+    _human(out, result.left, "beyond help")
     if result.left.damaged:
         out.hint("Whoever else has the files can give them: mlver verify --repair --from DIR")
 
@@ -241,20 +241,21 @@ def _document(result: VerifyResult) -> dict[str, Any]:
     }
 
 
-def _human(out: Output, result: VerifyResult) -> None:
+def _human(out: Output, result: VerifyResult, verdict: str = "damaged") -> None:
     read = f"{count(result.checked_chunks, 'chunk')} ({size(result.checked_bytes)})"
     _references(out, result)
     if result.ok:
         out.line(Styled("OK", "good"), f": {count(result.checked_versions, 'version')}, {read} read and hashed")
         return
     for damage in result.damaged:
-        out.line(Styled("damaged ", "bad"), f"{damage.kind} {damage.name}")
+        out.line(Styled(f"{verdict} ", "bad"), f"{damage.kind} {damage.name}")
         out.line("  ", damage.reason)
         for hurt in damage.hurts:
             tensors = f" (tensors {', '.join(hurt.tensors)})" if hurt.tensors else ""
             out.line("  hurts ", Styled(hurt.version, "name"), f" {hurt.path or 'all of it'}{tensors}")
     if result.damaged or not result.references:
-        out.line(f"{count(len(result.damaged), 'damage')} in {read}")
+        suffix = "" if verdict == "damaged" else f" {verdict}"
+        out.line(f"{count(len(result.damaged), 'damage')}{suffix} in {read}")
     else:
         out.line(f"All that is stored is sound: {read}")
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 INTERVAL_SECONDS = 86_400
 """How long it is left alone after a collection."""
 _MAX_VERSIONS = 2_000
-"""Marking more takes longer than someone who waits for `add` should notice."""
+_MAX_LOGICAL_BYTES = 1 << 40
+"""Marking more versions, or the chunks of more bytes, takes longer than someone who waits for `add` should notice."""
 _MAX_REWRITE_BYTES = 256 << 20
 
 
@@ -44,7 +45,8 @@ def _is_due(repository: OpenRepository) -> bool:
 
 def _is_worth_it(repository: OpenRepository) -> bool:
     """Tell whether a removed version has its content still, and looking through all of them takes no time."""
+    versions, logical_bytes = repository.index.extent()
+    if versions > _MAX_VERSIONS or logical_bytes > _MAX_LOGICAL_BYTES:
+        return False
     removed = repository.index.removed_manifests()
-    return any(repository.storage.exists(manifest_name(identity)) for identity in removed) and (
-        repository.index.count_versions() <= _MAX_VERSIONS
-    )
+    return any(repository.storage.exists(manifest_name(identity)) for identity in removed)

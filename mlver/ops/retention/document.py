@@ -21,7 +21,7 @@ _RESULT = {
 }  # fmt: skip
 _PLAN = {
     "mlver_plan": int, "grace_seconds": float, "remove": list, "delete": list, "waiting": list, "logs": dict,
-    "packs_digest": str, **_RESULT,
+    "packs_digest": str, "later_bytes": int, **_RESULT,
 }  # fmt: skip
 
 
@@ -44,19 +44,28 @@ def plan_document(plan: GcPlan) -> dict[str, Any]:
         "delete": list(plan.delete),
         "waiting": list(plan.result.waiting),
         **{key: getattr(plan.result, key) for key in _RESULT},
+        "later_bytes": plan.later_bytes,
         "logs": dict(plan.heads),
         "packs_digest": plan.packs_state,
     }
 
 
-def read_plan(text: bytes) -> GcPlan:
+def read_plan(text: bytes, shown: str = "This") -> GcPlan:
     """Return the plan that a document is.
+
+    Args:
+        text: The document.
+        shown: What to call it in errors.
 
     Raises:
         UsageError: It is none.
     """
+    hint = "Make one with: mlver gc --plan --json > PLANFILE"
     try:
         document = json.loads(text[:MAX_PLAN_BYTES])
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{shown} is no plan: it is no JSON.", hint) from error
+    try:
         _check(document, _PLAN)
         for item in document["remove"]:
             _check(item, _GOING)
@@ -64,8 +73,8 @@ def read_plan(text: bytes) -> GcPlan:
         texts += [rule for item in document["remove"] for rule in item["kept"]]
         if document["mlver_plan"] != PLAN_FORMAT or not all(isinstance(each, str) for each in texts):
             raise ValueError("it has another form")
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UsageError(f"This is no plan: {error}.", "Make one with: mlver gc --plan --json > PLANFILE") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{shown} is no plan: {error}.", hint) from error
     return _plan_from(document)
 
 
@@ -87,6 +96,7 @@ def _plan_from(document: Mapping[str, Any]) -> GcPlan:
         document["packs_digest"],
         document["logs"],
         result,
+        document["later_bytes"],
     )
 
 

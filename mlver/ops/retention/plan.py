@@ -69,6 +69,7 @@ class GcPlan:
         heads: The newest event of each log then, by folder.
         result: What comes of it, as far as is known before; what is to be marked removed goes later, unless there is
             no grace.
+        later_bytes: What more is freed once all that is removed then has been so for longer than the grace period.
     """
 
     grace_seconds: float
@@ -77,6 +78,7 @@ class GcPlan:
     packs_state: str
     heads: Mapping[str, str]
     result: CollectResult
+    later_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ def make_plan(repository: OpenRepository, grace_seconds: float, now: datetime | 
             _packs_state(repository),
             survey.heads(),
             planned,
+            max(0, _freed_later(survey, fate) - planned.freed_bytes),
         )
     finally:
         survey.close()
@@ -280,6 +283,15 @@ def _used_after(survey: Survey, fate: _Fate) -> dict[ManifestId, Keys]:
         for identity, state in survey.states.items()
         if set(state.live) - names or (not state.live and survey.stays(identity))
     }
+
+
+def _freed_later(survey: Survey, fate: _Fate) -> int:
+    """Return what a collection frees once nothing waits for the grace period any more."""
+    names = set(fate.names)
+    live = [survey.keys(identity) for identity, state in survey.states.items() if set(state.live) - names]
+    stock = survey.stock()
+    plan = plan_packs(stock, united(*live), dict.fromkeys(stock.packs, True))
+    return planned_result(survey, plan, is_dry_run=True).freed_bytes
 
 
 def _weigh(survey: Survey, fate: _Fate, after: Mapping[ManifestId, Keys]) -> list[GoingVersion]:

@@ -70,6 +70,22 @@ def policy_of(
     return None
 
 
+def policies_for(repository: OpenRepository, scope: Scope) -> dict[Scope, Policy]:
+    """Return the one policy that counts for an artifact or a type, if there is one; all, if it is neither's.
+
+    Raises:
+        NotFoundError: There is no such artifact.
+        MlverError: `config.toml` is malformed.
+    """
+    policies = read_policies(repository)
+    if scope.artifact is not None:
+        found = policy_of(repository, policies, repository.artifact(scope.artifact))
+        return dict([found] if found else [])
+    if scope.type is not None:
+        return next(({where: policies[where]} for where in (scope, Scope()) if where in policies), {})
+    return policies
+
+
 def set_policy(repository: OpenRepository, scope: Scope, rules: Mapping[str, Any] | None) -> None:
     """Replace the policy of a scope, or (None) take it away.
 
@@ -175,10 +191,15 @@ def _count(values: Mapping[str, Any], key: str) -> int:
 
 
 def _seconds(values: Mapping[str, Any], key: str) -> float:
-    value = values.get(key, "0")
+    value = values.get(key)
+    if value is None:
+        return 0.0
     if not isinstance(value, str):
         raise UsageError(f"{key} must be a duration, such as '14d'.")
-    return parse_duration(value)
+    seconds = parse_duration(value)
+    if seconds == 0:
+        raise UsageError(f"{key} for {value} keeps nothing.", f"Leave {key} out.")
+    return seconds
 
 
 def _texts(values: Mapping[str, Any], key: str) -> list[str]:

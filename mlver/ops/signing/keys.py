@@ -92,7 +92,7 @@ def read_private_key(path: Path, password: str | None = None) -> PrivateKey:
         raise UsageError(f"{path} is no private key in PEM, or its password is another one.") from error
     if not isinstance(key, EllipticCurvePrivateKey):
         raise UsageError(f"{path} is not a key of an elliptic curve.", _how_to_make(path))
-    _check_curve(key.curve.key_size, str(path))
+    _check_curve(key.curve.name, str(path))
     return PrivateKey(key)
 
 
@@ -130,7 +130,7 @@ def parse_public_key(text: bytes, shown: str) -> PublicKey:
         raise UsageError(f"{shown} is no public key in PEM.") from error
     if not isinstance(key, EllipticCurvePublicKey):
         raise UsageError(f"{shown} is not a key of an elliptic curve.")
-    _check_curve(key.curve.key_size, shown)
+    _check_curve(key.curve.name, shown)
     return PublicKey(key)
 
 
@@ -149,9 +149,9 @@ def _check_installed() -> None:
         raise MlverError("Signatures need the package cryptography.", "Run: pip install 'mlver[sign]'") from error
 
 
-def _check_curve(key_bits: int, shown: str) -> None:
-    if key_bits not in (256, 384, 521):
-        raise UsageError(f"{shown} is on a curve of {key_bits} bits.", "Use P-256, P-384 or P-521.")
+def _check_curve(curve: str, shown: str) -> None:
+    if curve not in ("secp256r1", "secp384r1", "secp521r1"):
+        raise UsageError(f"{shown} is on the curve {curve}.", "Use P-256, P-384 or P-521.")
 
 
 def _hash(key_bits: int) -> HashAlgorithm:

@@ -16,7 +16,8 @@ class Trust:
 
     Attributes:
         required: Refuse a version without a signature that counts.
-        public_keys: Files of the keys that are trusted; without any, `config.toml` says which.
+        public_keys: Files of the keys that are trusted; without any, `config.toml` says which. Whoever names some asks
+            for a signature.
     """
 
     required: bool = False
@@ -30,7 +31,7 @@ def check_trust(repository: OpenRepository, version: VersionRecord, manifest: Ma
         SignatureError: It is so.
         UsageError: A key is none.
     """
-    if trust.required or repository.config.signing.required:
+    if trust.required or trust.public_keys or repository.config.signing.required:
         from mlver.ops.signing.checking import require_signature
 
         require_signature(repository, version, manifest, trust.public_keys)

@@ -77,7 +77,8 @@ def test_other_keys_are_refused(net: Repository, place: Path) -> None:
     others = {
         "rsa": rsa.generate_private_key(65537, 2048),
         "ed": ed25519.Ed25519PrivateKey.generate(),
-        "k1": ec.generate_private_key(ec.SECP192R1()),
+        "r192": ec.generate_private_key(ec.SECP192R1()),
+        "k1": ec.generate_private_key(ec.SECP256K1()),  # 256 bits like P-256, and none of model-signing's
     }
     for name, key in others.items():
         path = write_pair(place, name, key)
@@ -253,6 +254,8 @@ def test_a_pull_can_require_a_signature(net: Repository, place: Path) -> None:
     net.sign("net:v0", place / "eve.pem")
     with pytest.raises(SignatureError, match="no trusted key signed it"):
         net.pull("net:v0", place / "out", require_signature=True, public_keys=keys)
+    with pytest.raises(SignatureError, match="no trusted key signed it"):
+        net.pull("net:v0", place / "out", public_keys=keys)  # naming a key says that it matters
     assert not (place / "out").exists()
     net.sign("net:v0", place / "ada.pem")
     net.pull("net:v0", place / "out", require_signature=True, public_keys=keys)

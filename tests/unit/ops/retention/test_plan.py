@@ -119,7 +119,7 @@ def test_a_plan_says_what_goes_and_what_that_frees(trained: Repository, tmp_path
     trained.add(tmp_path / "w", name="other", type="model")
     trained.remove("d:v0")
     trained.retain({"last": 1}, artifact="m")
-    trained.retain({"younger": "0"}, artifact_type="data")
+    trained.retain({"last": 0}, artifact_type="data")
     plan = trained.plan_gc("0")
     assert removed_by(plan) == ["m:v4", "m:v3", "m:v2", "m:v1", "m:v0"]
     assert plan.delete == ("d:v0", "m:v0", "m:v1", "m:v2", "m:v3", "m:v4")
