@@ -188,6 +188,19 @@ def test_query(person: Person) -> None:
     assert person.screen("query", "--schema").startswith("artifacts: an artifact that ever had a version\n")
 
 
+def test_a_query_is_interrupted(person: Person) -> None:
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        asked = subprocess.Popen(
+            [*COMMAND, "query", endless], cwd=person.here, env=environment(), stderr=subprocess.PIPE
+        )
+        tasks = Path(f"/proc/{asked.pid}/task")
+        wait_for(lambda tasks=tasks: len(list(tasks.iterdir())) > 1)  # it is being asked
+        asked.send_signal(number)
+        _, err = asked.communicate(timeout=30)
+        assert (asked.returncode, err) == (code, b"")
+
+
 def test_export(person: Person) -> None:
     done = person.run("export", "set", "--format", "croissant", variables={})
     assert json.loads(done.out)["name"] == "set"

@@ -1,29 +1,30 @@
 """`query`: one question in SQL, answered from the views and nothing else, without a way to change anything.
 
-The connection is one of its own that the file system itself lets read only; what a statement may do is decided by
-SQLite's authorizer while it is prepared, and how long it may take by a clock.
+It is asked in a thread of its own. SQLite would answer to ^C, or to anything else that ends a command, only when it is
+done; so the thread that hears of these waits, and tells it to stop. The same thread sees to time and memory.
 """
 
 from __future__ import annotations
 
 import math
+import resource
 import sqlite3
+import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from mlver.errors import MlverError, UsageError
-from mlver.ops.opening import INDEX_NAME, OpenRepository
-from mlver.ops.query.views import VIEWS
+from mlver.ops.opening import OpenRepository
+from mlver.ops.query.snapshot import open_views
+from mlver.ops.query.views import VIEWS, close_columns, close_views
 
 DEFAULT_SECONDS = 60.0
-_STEPS_BETWEEN_LOOKS = 20_000
-_MAX_VALUE_BYTES = 64 << 20
-_FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
-_FUNCTION_TABLES = ("json_each", "json_tree")
+MAX_MEMORY_BYTES = 1 << 30
+_SECONDS_BETWEEN_LOOKS = 0.02
+_SECONDS_TO_STOP = 1.0
+_MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 Value = str | int | float | None
 
 
@@ -40,73 +41,96 @@ class Answer:
     rows: tuple[tuple[Value, ...], ...]
 
 
-def query(repository: OpenRepository, sql: str, timeout_seconds: float = DEFAULT_SECONDS) -> Answer:
+def query(
+    repository: OpenRepository,
+    sql: str,
+    timeout_seconds: float = DEFAULT_SECONDS,
+    memory_bytes: int = MAX_MEMORY_BYTES,
+) -> Answer:
     """Answer a question.
 
     Args:
         repository: The repository.
         sql: One `SELECT`.
         timeout_seconds: How long it may take.
+        memory_bytes: How much memory it may take, with its answer.
 
     Raises:
         UsageError: It is not SQL, or does something else than to read the views.
-        MlverError: It takes longer.
+        MlverError: It takes longer, or more memory.
     """
-    with views(repository, timeout_seconds) as connection:
-        return ask(connection, sql, timeout_seconds)
-
-
-@contextmanager
-def views(repository: OpenRepository, timeout_seconds: float = DEFAULT_SECONDS) -> Iterator[sqlite3.Connection]:
-    """Open the views, up to date, for `ask`."""
-    repository.index.refresh()
-    with closing(_connect(repository)) as connection:
-        connection.execute("PRAGMA trusted_schema=OFF")
-        connection.execute("PRAGMA temp_store=MEMORY")
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
-        for name, view in VIEWS.items():
-            connection.execute(f"CREATE TEMP VIEW {name} AS {view.sql}")
-        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")  # made now: it is not allowed later
-        connection.set_authorizer(_authorize)
-        deadline = time.monotonic() + timeout_seconds
-        connection.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS_BETWEEN_LOOKS)
-        yield connection
-
-
-def ask(connection: sqlite3.Connection, sql: str, timeout_seconds: float = DEFAULT_SECONDS) -> Answer:
-    """Answer a question on open views; see `query`."""
+    asked = _Asked(open_views(repository), sql)
     try:
-        cursor = connection.execute(sql)
-        rows = tuple(tuple(_plain(value) for value in row) for row in cursor)
-    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        raise _explained(error, timeout_seconds) from error
-    return Answer(tuple(str(column[0]) for column in cursor.description or ()), rows)
+        asked.start()
+        _wait(asked, timeout_seconds, memory_bytes)
+    except BaseException:
+        asked.stop()
+        raise
+    return asked.answer()
 
 
-def _connect(repository: OpenRepository) -> sqlite3.Connection:
-    """Open the cache to read only; where it is in memory, since the file cannot be used, a copy of it."""
-    file = repository.cache.execute("PRAGMA database_list").fetchone()[2]
-    if file:
-        address = f"file:{quote(str(repository.root / INDEX_NAME))}?mode=ro"
-        return sqlite3.connect(address, uri=True, isolation_level=None, timeout=10)
-    copy = sqlite3.connect(":memory:", isolation_level=None)
-    repository.cache.backup(copy)
-    return copy
+class _Asked(threading.Thread):
+    """A question that is being answered. The connection is closed at its end."""
+
+    def __init__(self, connection: sqlite3.Connection, sql: str) -> None:
+        super().__init__(name="mlver-query", daemon=True)  # what cannot be stopped must not keep a process alive
+        self._connection = connection
+        self._sql = sql
+        self._answer: Answer | None = None
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Ask."""
+        try:
+            cursor = self._connection.execute(self._sql)
+            rows = tuple(tuple(_plain(value) for value in row) for row in cursor)
+            self._answer = Answer(tuple(str(column[0]) for column in cursor.description or ()), rows)
+        except (sqlite3.Error, sqlite3.Warning, ValueError, MemoryError) as error:
+            self._error = error
+        finally:
+            self._connection.close()
+
+    def stop(self) -> None:
+        """Let it end soon: at once, but for a single function that takes long."""
+        if self.is_alive():
+            try:
+                self._connection.interrupt()
+            except sqlite3.ProgrammingError:
+                return  # it was closed at this very moment
+            self.join(_SECONDS_TO_STOP)
+
+    def answer(self) -> Answer:
+        """Return what was found.
+
+        Raises:
+            UsageError: There is no answer.
+        """
+        if self._error is not None:
+            raise _explained(self._error) from self._error
+        assert self._answer is not None
+        if not self._answer.columns:
+            raise UsageError("There is no query.", "Such as: mlver query 'SELECT * FROM versions'")
+        return self._answer
 
 
-def _authorize(action: int, first: str | None, second: str | None, schema: str | None, source: str | None) -> int:
-    """Say whether a statement may do something: read a view, or (within a view) what it is made of."""
-    if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
-        return sqlite3.SQLITE_OK
-    if action == sqlite3.SQLITE_FUNCTION:
-        return sqlite3.SQLITE_DENY if second in _FORBIDDEN_FUNCTIONS else sqlite3.SQLITE_OK
-    if action == sqlite3.SQLITE_READ:
-        if not second:  # no column of it: only how many rows it has
-            return sqlite3.SQLITE_OK
-        is_ours = source in VIEWS or (first in VIEWS and schema == "temp")
-        is_table = schema in ("main", "temp") and first not in _FUNCTION_TABLES
-        return sqlite3.SQLITE_OK if is_ours or not is_table else sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_DENY
+def _wait(asked: _Asked, timeout_seconds: float, memory_bytes: int) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    limit = _peak_bytes() + memory_bytes
+    while True:
+        asked.join(_SECONDS_BETWEEN_LOOKS)
+        if not asked.is_alive():
+            return
+        if time.monotonic() > deadline:
+            raise MlverError(
+                f"The query took more than {timeout_seconds:g} s.", "Ask for less, or give it --timeout SECONDS."
+            )
+        if _peak_bytes() > limit:
+            raise MlverError(f"The query took more than {memory_bytes >> 20} MiB of memory.", "Ask for less: LIMIT 1000")
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has taken so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT_BYTES
 
 
 def _plain(value: Any) -> Value:
@@ -117,13 +141,11 @@ def _plain(value: Any) -> Value:
     return value  # type: ignore[no-any-return]
 
 
-def _explained(error: Exception, timeout_seconds: float) -> MlverError:
-    text = str(error)
-    if "interrupted" in text:
-        return MlverError(f"The query took more than {timeout_seconds:g} s.", "Ask for less, or give it --timeout.")
-    if "prohibited" in text or "not authorized" in text:
+def _explained(error: Exception) -> MlverError:
+    text = str(error).rstrip(".") or "it takes too much memory"
+    if "prohibited" in text or "not authorized" in text or "authorization denied" in text:
         return UsageError(f"A query may only read the views: {text}.", f"They are {', '.join(VIEWS)}.")
-    hint = f"The views are {', '.join(VIEWS)}." if "no such table" in text else None
-    if "no such column" in text:
-        hint = "See: mlver query --schema"
+    kind, _, name = text.rpartition(": ")
+    close = close_views(name) if kind == "no such table" else close_columns(name) if kind == "no such column" else ()
+    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See: mlver query --schema"
     return UsageError(f"The query is no SQL that can be answered: {text}.", hint)

@@ -5,6 +5,7 @@ Columns are only ever added. docs/query.md is this page for people, and a test h
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -22,6 +23,8 @@ class View(NamedTuple):
     sql: str
 
 
+TABLES = ("artifacts", "versions", "aliases", "tracked", "protected", "runs", "run_versions", "run_outputs")
+"""Tables of the cache that the views are made of."""
 _OF_VERSION = (
     ("artifact", "text", "its artifact's present name"),
     ("number", "integer", "its number"),
@@ -168,3 +171,19 @@ VIEWS: dict[str, View] = {
         f"SELECT run, {_LINK_NAMED} FROM {_LINKED} WHERE made",
     ),
 }
+
+
+def close_views(word: str) -> list[str]:
+    """Return names of views that somebody who wrote `word` may have meant."""
+    return _close(word, VIEWS)
+
+
+def close_columns(word: str) -> list[str]:
+    """Return names of columns that somebody who wrote `word`, or `v.word`, may have meant."""
+    return _close(word, (column for view in VIEWS.values() for column, _, _ in view.columns))
+
+
+def _close(word: str, names: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(word.rpartition(".")[2], sorted(set(names)), n=2)

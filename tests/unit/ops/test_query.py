@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from mlver.errors import MlverError, UsageError
 from mlver.ops.query.query import query
+from mlver.ops.query.snapshot import open_views
 from mlver.ops.query.views import VIEWS
 from mlver.ops.runs.begin import begin_run
 from mlver.ops.runs.end import RunOutcome, end_run
@@ -140,6 +142,39 @@ def test_one_that_never_ends(told: Repository) -> None:
         (2,),
         (3,),
     ]
+
+
+def test_one_that_takes_too_much_memory(told: Repository) -> None:
+    endless = (
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT hex(zeroblob(4096)) || x FROM n ORDER BY 1"
+    )
+    with pytest.raises(MlverError, match=r"took more than 64 MiB of memory"):
+        query(told._opened, endless, memory_bytes=64 << 20)
+
+
+def test_nobody_waits_for_a_query(told: Repository) -> None:
+    """A lock on the cache as long as a question would hold everybody else up."""
+    with closing(open_views(told._opened)) as connection:
+        rows = iter(connection.execute("SELECT version FROM versions"))
+        next(rows)
+        with sqlite3.connect(told.path / "index.sqlite", timeout=0) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            other.rollback()
+
+
+def test_hints(told: Repository) -> None:
+    for sql, hint in (
+        ("SELECT versoin FROM versions", "Did you mean 'version'"),
+        ("SELECT * FROM metric", "Did you mean 'metrics'?"),
+        ("SELECT * FROM q", "See: mlver query --schema"),
+        ("SELEC 1", "See: mlver query --schema"),
+        (" -- nothing", "Such as: mlver query"),
+        ("", "Such as: mlver query"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            told.query(sql)
+        assert (caught.value.hint or "").startswith(hint), (sql, caught.value.hint)
+        assert ".." not in caught.value.message
 
 
 def test_values_that_json_has_not(told: Repository) -> None:
