@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,14 @@ def read_origin(repository: OpenRepository, place: Path) -> Origin | None:
         )
     except (NotFoundError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def places_from(repository: OpenRepository) -> Iterator[tuple[ManifestId, Path]]:
+    """Yield the places that are noted, which may be gone, and the ids of the versions that they hold."""
+    for name in repository.storage.list(ORIGINS_FOLDER):
+        with suppress(NotFoundError, ValueError, LookupError, TypeError, RecursionError):
+            document = json.loads(repository.storage.read(f"{ORIGINS_FOLDER}/{name}"))
+            yield ManifestId(str(document["id"])), repository.root.parent / str(document["path"])
 
 
 def _key(repository: OpenRepository, place: Path) -> str:

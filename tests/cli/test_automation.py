@@ -7,14 +7,16 @@ import io
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Person
-from tests.support.process import COMMAND, environment
+from tests.support.process import COMMAND, PROJECT, environment
 
 
 def wait_for(holds: Callable[[], object], seconds: float = 30.0) -> None:
@@ -188,6 +190,10 @@ def test_query(person: Person) -> None:
     assert person.screen("query", "--schema").startswith("artifacts: an artifact that ever had a version\n")
 
 
+def _has_threads(tasks: Path) -> bool:
+    return len(list(tasks.iterdir())) > 1
+
+
 def test_a_query_is_interrupted(person: Person) -> None:
     endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
@@ -195,7 +201,7 @@ def test_a_query_is_interrupted(person: Person) -> None:
             [*COMMAND, "query", endless], cwd=person.here, env=environment(), stderr=subprocess.PIPE
         )
         tasks = Path(f"/proc/{asked.pid}/task")
-        wait_for(lambda tasks=tasks: len(list(tasks.iterdir())) > 1)  # it is being asked
+        wait_for(partial(_has_threads, tasks))  # it is being asked
         asked.send_signal(number)
         _, err = asked.communicate(timeout=30)
         assert (asked.returncode, err) == (code, b"")
@@ -221,3 +227,48 @@ def test_reproduce(person: Person) -> None:
     assert person.run("reproduce", "v1", "--patch", variables={}).out == ""
     assert person.fails("reproduce", "nothing")[0] == 1
     assert person.fails("reproduce", "v1", "--worktree", "again")[0] == 1
+
+
+TRAIN = """
+import hashlib, pathlib, struct, sys
+data = pathlib.Path("data/train.csv").read_bytes()
+header = b'{"w":{"dtype":"U8","shape":[32],"data_offsets":[0,32]}}'
+weights = hashlib.sha256(data + sys.argv[1].encode()).digest()
+pathlib.Path("out").mkdir()
+pathlib.Path("out/w.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + weights)
+"""
+
+
+def test_a_training_is_made_again(tmp_path: Path) -> None:
+    """From a commit, changes on top of it and a dataset to the same weights, in a folder that has nothing else."""
+    person = Person(tmp_path / "code")
+    person.here.mkdir()
+
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *identity, *arguments], cwd=person.here, check=True, capture_output=True)
+
+    git("init", "-q")
+    (person.here / ".gitignore").write_text(".mlver\ndata\nout\n")
+    (person.here / "train.py").write_text("raise SystemExit('not yet')\n")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    (person.here / "train.py").write_text(TRAIN)
+    (person.here / "notes").write_text("x")
+    (person.here / "data").mkdir()
+    (person.here / "data" / "train.csv").write_text("1,2\n3,4\n")
+    assert person.run("init").code == 0
+    assert person.run("add", "data", "--name", "inat", "--type", "dataset").code == 0
+    command = f"'{sys.executable}' train.py 0.1 && '{sys.executable}' -m mlver add out --name net --type model"
+    variables = {"PYTHONPATH": str(PROJECT)}
+    ran = person.run("run", "--uses", "inat", "--", "sh", "-c", command, variables=variables)
+    assert ran.code == 0, ran.err
+
+    made = person.json("reproduce", "net", "--worktree", "../again")
+    assert made["missing"] == ["Files that git did not know were not recorded, and may have been used: notes."]
+    again = tmp_path / "again"
+    assert made["worktree"] == str(again)
+    script = (again / "mlver-reproduce.sh").read_text()
+    (again / "mlver-reproduce.sh").write_text(script.replace("--name net", "--name again"))
+    subprocess.run(["sh", again / "mlver-reproduce.sh"], env=environment(**variables), check=True, cwd="/")
+    assert person.json("show", "again")["weights"] == person.json("show", "net")["weights"]

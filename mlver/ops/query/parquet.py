@@ -40,7 +40,7 @@ def export_parquet(repository: OpenRepository, folder: Path) -> tuple[ExportedTa
         MlverError: pyarrow is not installed, or the folder cannot be written.
     """
     try:
-        import pyarrow  # type: ignore[import-untyped]  # noqa: F401 - before anything is made
+        import pyarrow as pa  # type: ignore[import-untyped]  # noqa: F401 - before anything is made
     except ImportError as error:
         raise MlverError(
             "Parquet needs pyarrow, which is not installed.", "Install it: pip install 'mlver[tables]'"

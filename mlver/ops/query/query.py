@@ -125,7 +125,9 @@ def _wait(asked: _Asked, timeout_seconds: float, memory_bytes: int) -> None:
                 f"The query took more than {timeout_seconds:g} s.", "Ask for less, or give it --timeout SECONDS."
             )
         if _peak_bytes() > limit:
-            raise MlverError(f"The query took more than {memory_bytes >> 20} MiB of memory.", "Ask for less: LIMIT 1000")
+            raise MlverError(
+                f"The query took more than {memory_bytes >> 20} MiB of memory.", "Ask for less: LIMIT 1000"
+            )
 
 
 def _peak_bytes() -> int:

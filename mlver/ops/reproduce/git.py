@@ -43,6 +43,10 @@ class Git:
         """
         self._must("worktree", "add", "--detach", "--quiet", str(folder), commit)
 
+    def remove_worktree(self, folder: Path) -> None:
+        """Take a worktree away, with all that is in it."""
+        self._run("worktree", "remove", "--force", "--force", str(folder))
+
     def apply(self, patch: bytes) -> None:
         """Apply a patch to the working tree in the folder; it can touch nothing outside of it.
 

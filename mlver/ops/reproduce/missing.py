@@ -11,6 +11,7 @@ from mlver.lineage.capture.python import capture_python
 from mlver.ops.opening import OpenRepository
 from mlver.ops.reproduce.git import Git
 from mlver.ops.reproduce.recipe import Recipe
+from mlver.ops.reproduce.script import place_elsewhere
 
 _SHOWN = 5
 
@@ -60,6 +61,8 @@ def _missing_inputs(repository: OpenRepository, recipe: Recipe) -> Iterator[str]
             yield f"Its input {found.name} ({found.id}) is not in this repository: mlver fetch."
         elif not repository.storage.exists(manifest_name(found.id)) and not repository.config.remotes:
             yield f"The content of its input {found.name} is gone."
+        elif place := place_elsewhere(recipe, found):
+            yield f"Its input {found.name} was in {place}, which is not in the folder of the code."
 
 
 def _other_python(recipe: Recipe, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def reproduce(
 
     Raises:
         NotFoundError: There is no such version or run, or (`worktree`) its code or an input is not here.
-        ConflictError: The folder is there already.
+        ConflictError: The folder is there already, or the code has something else where an input belongs.
         IntegrityError: What was recorded is damaged.
         RemoteError: A remote failed.
         MlverError: git refuses, or a file cannot be written.
@@ -64,8 +65,9 @@ def reproduce(
     lacking = missing(repository, recipe, folder, environment)
     if worktree is None:
         return Reproduction(recipe, lacking, script(recipe))
-    _prepare(repository, recipe, Git(folder, environment), worktree.absolute(), progress)
-    return Reproduction(recipe, lacking, script(recipe, str(repository.root)), worktree.absolute())
+    place = Path(os.path.abspath(worktree))
+    _prepare(repository, recipe, Git(folder, environment), place, progress)
+    return Reproduction(recipe, lacking, script(recipe, str(repository.root)), place)
 
 
 def patch_of(repository: OpenRepository, text: str) -> bytes:
@@ -96,12 +98,43 @@ def _prepare(repository: OpenRepository, recipe: Recipe, git: Git, worktree: Pat
         raise NotFoundError(f"The input {unknown[0]} is not in this repository.", "It may be at a remote: mlver fetch")
     patch = None if recipe.patch is None else read_blob(repository, recipe.patch)  # before anything is made
     git.add_worktree(worktree, recipe.commit)
-    if patch is not None:
-        Git(worktree, git.environment).apply(patch)
-    for found in recipe.inputs:
-        pull_whole(repository, found.name, worktree / input_folder(found), progress)
     try:
-        (worktree / SCRIPT_NAME).write_text(script(recipe, str(repository.root)), "utf-8")
-        (worktree / REQUIREMENTS_NAME).write_text(requirements(recipe), "utf-8")
+        _fill(repository, recipe, Git(worktree, git.environment), patch, progress)
+    except BaseException:
+        git.remove_worktree(worktree)
+        raise
+
+
+def _fill(repository: OpenRepository, recipe: Recipe, git: Git, patch: bytes | None, progress: Progress | None) -> None:
+    """Put everything into a worktree that has the commit."""
+    if patch is not None:
+        git.apply(patch)
+    for found in recipe.inputs:
+        place = _inside(git.folder, input_folder(recipe, found))
+        pull_whole(repository, found.name, place, progress)
+    try:
+        _write(git.folder / SCRIPT_NAME, script(recipe, str(repository.root)))
+        _write(git.folder / REQUIREMENTS_NAME, requirements(recipe))
     except OSError as error:
-        raise storage_error(error, "write", str(worktree)) from error
+        raise storage_error(error, "write", str(git.folder)) from error
+
+
+def _inside(worktree: Path, folder: str) -> Path:
+    """Return a folder of the worktree.
+
+    Raises:
+        ConflictError: A link is on the way, which the commit or the patch brought, and which may lead anywhere.
+    """
+    place = worktree / folder
+    for each in (place, *place.parents):
+        if each == worktree:
+            break
+        if each.is_symlink():
+            raise ConflictError(f"{each} is a link, and an input belongs there.", "Prepare it by hand: --script")
+    return place
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is not there: the commit may have one of this name, or a link."""
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)

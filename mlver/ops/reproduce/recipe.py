@@ -43,6 +43,7 @@ class Recipe:
         patch: The blob that says what.
         untracked: Files that git did not know, which were not recorded.
         inputs: Versions that it used.
+        places: Folders that they were in, of that machine, by their ids, as far as is known.
         python: Its version.
         packages: Versions of packages by name.
         environment: The variables that were recorded.
@@ -61,6 +62,7 @@ class Recipe:
     patch: BlobId | None = None
     untracked: tuple[str, ...] = ()
     inputs: tuple[LinkedVersion, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
     python: str | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -126,6 +128,7 @@ def _recipe(
         patch=BlobId(patch) if patch and _BLOB.fullmatch(patch) else None,
         untracked=tuple(_words(code.get("untracked"))),
         inputs=inputs,
+        places=_texts(record.get("places"), _LINE, _LINE),
         python=_of(python.get("version"), str),
         packages=_texts(record.get("packages"), _PACKAGE, _PACKAGE_VERSION),
         environment=_texts(record.get("environment"), _VARIABLE, _LINE),

@@ -13,20 +13,33 @@ REQUIREMENTS_NAME = "mlver-requirements.txt"
 INPUTS_NAME = "mlver-inputs"
 
 
-def input_folder(found: LinkedVersion) -> str:
-    """Return where an input is put, in the folder of the code."""
-    return f"{INPUTS_NAME}/{found.artifact}-v{found.number}"
+def input_folder(recipe: Recipe, found: LinkedVersion) -> str:
+    """Return where an input is put, in the folder of the code: where it was, if that is known and was in there."""
+    place = _relative(recipe, recipe.places.get(found.id))
+    return place if place is not None else f"{INPUTS_NAME}/{found.artifact}-v{found.number}"
+
+
+def place_elsewhere(recipe: Recipe, found: LinkedVersion) -> str | None:
+    """Return where an input was, if that is not where it is put."""
+    place = recipe.places.get(found.id)
+    return None if place is None or _relative(recipe, place) == input_folder(recipe, found) else place
 
 
 def working_folder(recipe: Recipe) -> str:
     """Return where the command ran, relative to the top of the code; `.` if that is not known."""
-    if recipe.folder is None or recipe.code_root is None:
-        return "."
+    return _relative(recipe, recipe.folder) or "."
+
+
+def _relative(recipe: Recipe, place: str | None) -> str | None:
+    """Return a place relative to the top of the code; None if it is not known, or not in there."""
+    top = recipe.code_root or recipe.folder
+    if place is None or top is None:
+        return None
     try:
-        relative = PurePosixPath(recipe.folder).relative_to(PurePosixPath(recipe.code_root))
+        relative = PurePosixPath(place).relative_to(PurePosixPath(top))
     except ValueError:
-        return "."
-    return str(relative) if ".." not in relative.parts else "."
+        return None
+    return str(relative) if ".." not in relative.parts else None
 
 
 def requirements(recipe: Recipe) -> str:
@@ -47,6 +60,9 @@ def script(recipe: Recipe, repository: str | None = None) -> str:
     else:
         lines += ['cd "$(dirname "$0")"', f"export MLVER_DIR={shlex.quote(repository)}"]
         lines += [f"# pip install -r {REQUIREMENTS_NAME}"] if recipe.packages else []
+    for found in recipe.inputs:
+        if found.id not in recipe.places:
+            lines.append(f"# Where the command had {_comment(found.name)} was not recorded: see its arguments.")
     for name, value in recipe.environment.items():
         lines.append(f"# export {name}={_comment(shlex.quote(value))}")
     lines.append(f"cd {shlex.quote(working_folder(recipe))}")
@@ -64,7 +80,7 @@ def _preparation(recipe: Recipe) -> list[str]:
         shown = recipe.version.name if recipe.version else recipe.run.id if recipe.run else ""
         lines.append(f"mlver reproduce {shlex.quote(shown)} --patch | git apply --binary -")
     for found in recipe.inputs:
-        lines.append(f"mlver pull {shlex.quote(found.name)} -o {shlex.quote(input_folder(found))}")
+        lines.append(f"mlver pull {shlex.quote(found.name)} -o {shlex.quote(input_folder(recipe, found))}")
     return lines
 
 

@@ -17,6 +17,7 @@ from mlver.names import check_artifact_type, check_text
 from mlver.ops.commit import commit
 from mlver.ops.opening import OpenRepository
 from mlver.ops.runs.blobs import store_blob
+from mlver.ops.runs.places import places_of
 from mlver.ops.values import check_metadata
 
 MAX_NAME_CHARACTERS = 128
@@ -60,6 +61,8 @@ def begin_run(
     check_run(name, job_type, config)
     used = [repository.resolve(revision) for revision in uses]
     run = run or new_run_id()
+    if record is not None and (places := places_of(repository, (found.version for found in used))):
+        record = {**record, "places": places}
     start = _start(repository, StartRun(run, name, job_type, dict(config or {}), None), record, patch)
     actions: list[Action] = [start, *dict.fromkeys(use_action(run, found) for found in used)]
     commit(repository, RUNS, lambda: actions)

@@ -145,9 +145,8 @@ def test_one_that_never_ends(told: Repository) -> None:
 
 
 def test_one_that_takes_too_much_memory(told: Repository) -> None:
-    endless = (
-        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT hex(zeroblob(4096)) || x FROM n ORDER BY 1"
-    )
+    numbers = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
+    endless = f"{numbers} SELECT hex(zeroblob(4096)) || x FROM n ORDER BY 1"
     with pytest.raises(MlverError, match=r"took more than 64 MiB of memory"):
         query(told._opened, endless, memory_bytes=64 << 20)
 
@@ -165,7 +164,7 @@ def test_nobody_waits_for_a_query(told: Repository) -> None:
 def test_hints(told: Repository) -> None:
     for sql, hint in (
         ("SELECT versoin FROM versions", "Did you mean 'version'"),
-        ("SELECT * FROM metric", "Did you mean 'metrics'?"),
+        ("SELECT * FROM metric", "Did you mean 'metrics'"),
         ("SELECT * FROM q", "See: mlver query --schema"),
         ("SELEC 1", "See: mlver query --schema"),
         (" -- nothing", "Such as: mlver query"),

@@ -91,7 +91,7 @@ def test_a_worktree(repository: Repository, code: Path, tmp_path: Path) -> None:
     found = reproduce(repository._opened, "net:v0", code, environment(**GIT), place)
     assert found.worktree == place
     assert (place / "train.py").read_text() == "print('changed')\n"
-    assert (place / INPUTS_NAME / "data-v0" / "data").read_text() == "data"
+    assert (place / "data").read_text() == "data", "where the run had it"
     assert (place / REQUIREMENTS_NAME).read_text() == "numpy==0.1\n"
     assert not os.access(place / SCRIPT_NAME, os.X_OK), "a person reads it first"
     ran = subprocess.run(
@@ -102,6 +102,50 @@ def test_a_worktree(repository: Repository, code: Path, tmp_path: Path) -> None:
     with pytest.raises(ConflictError, match="there already"):
         reproduce(repository._opened, "net:v0", code, environment(**GIT), place)
     git(code, "worktree", "remove", "--force", str(place))
+
+
+def test_inputs_that_were_elsewhere(
+    repository: Repository, code: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """One that was not in the folder of the code cannot be put back where it was; of another, nobody knows."""
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "far").write_text("far")
+    repository.add(outside, name="far", type="dataset")
+    (code / "gone").write_text("gone")
+    repository.add(code / "gone", name="gone", type="dataset")
+    (code / "gone").unlink()
+    captured = capture_code(code, environment(**GIT))
+    record = {"command": ["x"], "folder": str(code), "code": captured.document}
+    begin_run(repository._opened, name="r", record=record, patch=captured.patch, uses=["far:v0", "gone:v0"])
+    place = tmp_path / "again"
+    found = reproduce(repository._opened, "r", code, environment(**GIT), place)
+    assert f"Its input far:v0 was in {outside}, which is not in the folder of the code." in found.missing
+    assert "# Where the command had gone:v0 was not recorded: see its arguments." in found.script
+    assert (place / INPUTS_NAME / "far-v0" / "far").read_text() == "far"
+    assert (place / INPUTS_NAME / "gone-v0" / "gone").read_text() == "gone"
+    git(code, "worktree", "remove", "--force", str(place))
+
+
+@pytest.mark.parametrize("name", [INPUTS_NAME, SCRIPT_NAME])
+def test_links_of_the_code_are_not_followed(repository: Repository, code: Path, tmp_path: Path, name: str) -> None:
+    """Whoever wrote the commit must not say what is written where, and what failed leaves nothing behind."""
+    (tmp_path / "outside").mkdir()
+    (code / name).symlink_to(tmp_path / "outside" / "file")
+    git(code, "add", name)
+    git(code, "commit", "-qm", "link")
+    made(repository, code, {"folder": None})
+    (code / "data").unlink()
+    begun = begin_run(
+        repository._opened,
+        name="r",
+        record={"command": ["x"], "code": capture_code(code, environment(**GIT)).document},
+        uses=["data:v0"],
+    )
+    with pytest.raises(MlverError):
+        reproduce(repository._opened, begun, code, environment(**GIT), tmp_path / "again")
+    assert not list((tmp_path / "outside").iterdir())
+    assert not (tmp_path / "again").exists()
+    assert len(git(code, "worktree", "list").splitlines()) == 1
 
 
 def test_what_is_missing(repository: Repository, code: Path, tmp_path: Path) -> None:

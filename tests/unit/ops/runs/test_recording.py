@@ -61,7 +61,8 @@ def test_a_run_is_what_was_said_of_it(opened: OpenRepository) -> None:
     assert ended is not None
     assert (ended.status, ended.exit_code, ended.duration_seconds) == ("failed", 2, 1.25)
     assert ended.metrics == {"loss": MetricSummary(1.0, 0.5, None, 3, 1)}, "JSON has no infinity"
-    assert read_record(opened, ended) == {"host": "here", "code": {}}
+    places = {ended.inputs[0].id: str(opened.root.parent.resolve() / "model")}
+    assert read_record(opened, ended) == {"host": "here", "code": {}, "places": places}
     assert ended.output is not None
     assert read_blob(opened, ended.output) == b"oh"
 
