@@ -9,7 +9,7 @@ gives chunks back, whatever they rest on.
 
 from __future__ import annotations
 
-from mlver.chunks.encoding import MAX_CHAIN, Base, BaseBytes, Level, Piece, encode_against, joined
+from mlver.chunks.encoding import MAX_CHAIN, Base, BaseBytes, Guide, Level, Piece, encode_against, joined
 from mlver.chunks.reader import MAX_BASE_DEPTH, ChunkReader, Decoded
 from mlver.chunks.writer import ChunkWriter, PreparedChunk
 
@@ -21,6 +21,7 @@ __all__ = [
     "ChunkReader",
     "ChunkWriter",
     "Decoded",
+    "Guide",
     "Level",
     "Piece",
     "PreparedChunk",

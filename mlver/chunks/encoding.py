@@ -22,6 +22,8 @@ Level = codec.Effort
 """How much time smaller packs are worth."""
 MAX_CHAIN = 8
 """Chunks that are decoded one after another before a chunk that is written here."""
+_AFRESH = 16
+"""One chunk in so many of a tensor is asked how it is best encoded, whatever those before it said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,23 @@ class Base:
     skip_bytes: int = 0
 
 
+class Guide:
+    """What chunks of one tensor say of how those after them are best encoded. Safe in any thread."""
+
+    def __init__(self) -> None:
+        self._choice: codec.Choice | None = None
+        self._asked = 0
+
+    def choice(self) -> codec.Choice | None:
+        """Return what the next chunk may follow; None if that is to be found out."""
+        self._asked += 1
+        return self._choice if self._asked % _AFRESH else None
+
+    def learn(self, choice: codec.Choice | None) -> None:
+        """Note how a chunk was encoded; None if that says nothing of others."""
+        self._choice = choice or self._choice
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A chunk to be stored.
@@ -48,12 +67,14 @@ class Piece:
         dtype: Element type if it lies in a tensor.
         base: What it may resemble.
         rows: Where in the rows of its tensor it lies, if it lies in one.
+        guide: What the chunks before it in its tensor say.
     """
 
     raw: Buffer
     dtype: str | None = None
     base: Base | None = None
     rows: Rows = NO_ROWS
+    guide: Guide | None = None
 
 
 class BaseBytes(NamedTuple):
@@ -88,8 +109,9 @@ def encode_against(identity: ChunkId, piece: Piece, base: BaseBytes | None, leve
     Raises:
         IntegrityError: What was encoded does not decode to what it was: this machine computes wrongly.
     """
+    choice = piece.guide.choice() if piece.guide is not None else None
     if base is None or piece.base is None:
-        encoded = codec.encode(piece.raw, piece.dtype, effort=level)
+        encoded = codec.encode(piece.raw, piece.dtype, effort=level, choice=choice)
     else:
         encoded = codec.encode(
             piece.raw,
@@ -100,7 +122,10 @@ def encode_against(identity: ChunkId, piece: Piece, base: BaseBytes | None, leve
             base_skip=piece.base.skip_bytes,
             columns=piece.rows.columns,
             column=piece.rows.column,
+            choice=choice,
         )
+    if piece.guide is not None:
+        piece.guide.learn(encoded.choice)
     used = base if encoded.encoding in codec.BASE_ENCODINGS else None
     _check(identity, piece.raw, encoded, used)
     header = FrameHeader(identity, len(piece.raw), encoded.encoding, used.ids if used else b"")

@@ -38,6 +38,7 @@ from mlver.codec.encoded import (
     RAW,
     SPARSE,
     ZSTD,
+    Choice,
     Effort,
     Encoded,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "RAW",
     "SPARSE",
     "ZSTD",
+    "Choice",
     "Effort",
     "Encoded",
     "decode",
@@ -72,6 +74,7 @@ def encode(
     base_skip: int = 0,
     columns: int = 0,
     column: int = 0,
+    choice: Choice | None = None,
 ) -> Encoded:
     """Encode one chunk, at most as large as it was.
 
@@ -89,6 +92,8 @@ def encode(
         columns: Elements in a row of the tensor: its last dimension, if it has more than one; 0 if it has no rows. The
             rows of an embedding may have moved alike, and what was added may be of low rank.
         column: The column of the first element.
+        choice: How a chunk before it in the same tensor was encoded: it is encoded likewise if that makes about as much
+            of it as of the other, and what suits it best is found out anew if not.
 
     Raises:
         ValueError: `raw` is larger than `MAX_CHUNK_BYTES`, or there is something to skip in a base of the same type.
@@ -100,8 +105,10 @@ def encode(
     if dtype is not None and base is not None and dtype in ELEMENT_BYTES:
         from mlver.codec import against
 
-        return against.encode(raw, dtype, base, base_dtype or dtype, effort, base_skip, columns, column)
-    return alone.encode(raw, dtype)
+        if base_dtype not in (None, dtype):
+            return against.encode_cast(raw, dtype, base, base_dtype, base_skip)
+        return against.encode(raw, against.Place(dtype, columns, column), base, effort, choice)
+    return alone.encode(raw, dtype, choice)
 
 
 def decodes_to(encoded: Encoded, raw: Buffer, base: Buffer | None = None) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlver.codec import alone, cast, delta, entropy, factors, levels, loops, residuals
-from mlver.codec.encoded import CAST, DELTA, ELEMENT_BYTES, LEVELS, Effort, Encoded
+from mlver.codec.encoded import CAST, DELTA, ELEMENT_BYTES, LEVELS, WHOLE_BYTES, Choice, Effort, Encoded, Method
 from mlver.codec.frames import Buffer
 from mlver.codec.residuals import View
 from mlver.codec.shapes import Elements, Expectation, Exponent
@@ -21,8 +21,6 @@ from mlver.errors import IntegrityError
 
 _PIECES = 8
 _PIECE_BYTES = 4096
-_WHOLE_BYTES = 1 << 17
-"""Up to this size a chunk is done in every way."""
 _MUCH = 1 / 8
 """Of what leaves more than this it is worth to ask whether the change is of low rank."""
 _LEFT_BY_FACTORS: dict[Effort, float] = {"balanced": 1 / 16, "max": 1 / 2}
@@ -42,25 +40,62 @@ _DECODERS: dict[int, Callable[[Buffer, int, Buffer], memoryview]] = {
 }
 
 
-def encode(
-    raw: Buffer, dtype: str, base: Buffer, base_dtype: str, effort: Effort, base_skip: int, columns: int, column: int
-) -> Encoded:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is known of a chunk beside its bytes.
+
+    Attributes:
+        dtype: The type of its elements.
+        columns: Elements in a row of its tensor, 0 if it has no rows.
+        column: The column of the first element.
+    """
+
+    dtype: str
+    columns: int = 0
+    column: int = 0
+
+
+def encode(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: Choice | None = None) -> Encoded:
     """Encode one chunk of a known dtype with or without its base; see `mlver.codec.encode`."""
-    if base_dtype != dtype:
-        return _encode_cast(raw, dtype, base, base_dtype, base_skip)
-    plain = plain_view(raw, dtype, residuals.aligned(base, len(raw)))
-    sample_bytes, trials = _trials(plain, dtype, effort, columns, column)
+    base = residuals.aligned(base, len(raw))
+    if choice is not None and effort != "max" and len(raw) > WHOLE_BYTES:
+        again = _as_before(raw, place, base, choice)
+        if again is not None:
+            return again
+    dtype = place.dtype
+    plain = plain_view(raw, dtype, base)
+    sample_bytes, trials = _trials(plain, place, effort)
     least = min(trials, key=_with_time(effort))
-    if len(raw) > _WHOLE_BYTES and least.size_bytes > sample_bytes * _CLEAR:
+    if len(raw) > WHOLE_BYTES and least.size_bytes > sample_bytes * _CLEAR:
         itself = alone.encode(_sampled(plain.values).data.cast("B"), dtype).size_bytes
         if least.size_bytes > itself * (1 + _NEAR):
             return alone.encode(raw, dtype)
         if least.size_bytes > itself * (1 - _NEAR):
             return _smallest([alone.encode(raw, dtype), *_fully(plain, least, effort)])
-    if effort == "max" or len(raw) <= _WHOLE_BYTES:
-        by_itself = [alone.encode(raw, dtype)] if len(raw) <= _WHOLE_BYTES else []
+    if effort == "max" or len(raw) <= WHOLE_BYTES:
+        by_itself = [alone.encode(raw, dtype)] if len(raw) <= WHOLE_BYTES else []
         return _smallest([*by_itself, *_fully(plain, least, effort)])
     return _levels(least.view, least.cut) if least.encoding == LEVELS else _delta(least.view)
+
+
+def _as_before(raw: Buffer, place: Place, base: Buffer, choice: Choice) -> Encoded | None:
+    """Encode a chunk as one before it in its tensor was; None if that was without a base, or does not suit this one."""
+    if choice.encoding not in _DECODERS:
+        return None
+    view = plain_view(raw, place.dtype, base, choice.has_table)
+    if choice.has_steps:
+        steps = residuals.steps_of(view.values, view.base, place.dtype, place.columns)
+        if steps is None:
+            return None
+        view = view.expecting(steps)
+    if choice.has_factors:
+        return None  # they are sought for each chunk anew, and take ten times as long as all else
+    if choice.encoding == DELTA:
+        encoded = _delta(view, choice)
+    else:
+        view = view if choice.by_exponent else replace(view, exponent=Exponent())
+        encoded = _levels(view, levels.CODED if choice.is_coded else levels.PLANE, choice)
+    return encoded if choice.foretold(encoded.size_bytes, len(raw)) else None
 
 
 def decode(encoding: int, payload: Buffer, raw_size: int, base: Buffer) -> memoryview:
@@ -99,10 +134,10 @@ class _Trial:
     cut: levels.Cut = levels.PLANE
 
 
-def plain_view(raw: Buffer, dtype: str, base: Buffer) -> View:
+def plain_view(raw: Buffer, dtype: str, base: Buffer, with_table: bool = True) -> View:
     """Return a chunk with a base of its size as it is looked at first."""
     values, old = (residuals.elements(data, ELEMENT_BYTES[dtype]) for data in (raw, base))
-    expectation = residuals.table_of(values, old, dtype)
+    expectation = residuals.table_of(values, old, dtype) if with_table else Expectation()
     return View(
         values,
         old,
@@ -113,24 +148,23 @@ def plain_view(raw: Buffer, dtype: str, base: Buffer) -> View:
     )
 
 
-def _trials(plain: View, dtype: str, effort: Effort, columns: int, column: int) -> tuple[int, list[_Trial]]:
+def _trials(plain: View, place: Place, effort: Effort) -> tuple[int, list[_Trial]]:
     """Return the size of a sample in bytes, and what seems to be worth a trial of what the effort allows."""
     sample = _sample(plain)
     trials = [_Trial(plain, DELTA, _delta_bytes(sample))]
     if effort == "fast" or not plain.values.size:
         return sample.values.nbytes, trials
     views = [plain]
-    steps = residuals.steps_of(plain.values, plain.base, dtype, columns)
+    steps = residuals.steps_of(plain.values, plain.base, place.dtype, place.columns)
     if steps is not None:
-        views.append(replace(plain, expectation=steps, expected=residuals.expected(plain.base, steps)))
+        views.append(plain.expecting(steps))
     trials += [_levels_trial(view) for view in views]
     least = min(trials[1:], key=lambda trial: trial.size_bytes)
     if least.size_bytes > sample.values.nbytes * _MUCH:
-        found = factors.find(plain.values, plain.base, dtype, columns, column, _LEFT_BY_FACTORS[effort])
+        most_left = _LEFT_BY_FACTORS[effort]
+        found = factors.find(plain.values, plain.base, place.dtype, place.columns, place.column, most_left)
         if found is not None:
-            told = Expectation(factors=found)
-            view = replace(plain, expectation=told, expected=residuals.expected(plain.base, told))
-            trials.append(_levels_trial(view))
+            trials.append(_levels_trial(plain.expecting(Expectation(factors=found))))
             least = min(least, trials[-1], key=lambda trial: trial.size_bytes)
     if plain.exponent.mask and (effort == "max" or least.size_bytes > sample.values.nbytes * _CLEAR):
         # Of elements that hardly resemble their base, or moved by a factor, the exponent says nothing.
@@ -152,12 +186,28 @@ def _fully(plain: View, least: _Trial, effort: Effort) -> Iterable[Encoded]:
             yield _levels(least.view, cut)
 
 
-def _delta(view: View) -> Encoded:
-    return Encoded(DELTA, delta.encode(view))
+def _delta(view: View, choice: Choice | None = None) -> Encoded:
+    parts, methods = delta.encode_with(view, choice.methods if choice is not None else ())
+    return _with_choice(Encoded(DELTA, parts, choice), view, methods, False)
 
 
-def _levels(view: View, cut: levels.Cut) -> Encoded:
-    return Encoded(LEVELS, levels.encode(view, cut))
+def _levels(view: View, cut: levels.Cut, choice: Choice | None = None) -> Encoded:
+    return _with_choice(Encoded(LEVELS, levels.encode(view, cut), choice), view, (), cut is levels.CODED)
+
+
+def _with_choice(encoded: Encoded, view: View, methods: tuple[Method, ...], is_coded: bool) -> Encoded:
+    """Return what was encoded, with what it says of the next chunks, unless that is known or it is too small."""
+    raw_bytes = view.values.nbytes + len(view.tail)
+    if encoded.choice is not None or raw_bytes <= WHOLE_BYTES:
+        return encoded
+    told, part = view.expectation, encoded.size_bytes / raw_bytes
+    return replace(
+        encoded,
+        choice=Choice(
+            encoded.encoding, part, methods, told.table is not None, told.steps is not None, told.factors is not None,
+            view.exponent.mask > 0, is_coded,
+        ),
+    )  # fmt: skip
 
 
 def _delta_bytes(sample: View) -> float:
@@ -176,7 +226,7 @@ def _levels_trial(view: View) -> _Trial:
 
 def _sample(view: View) -> View:
     """Return pieces of whole elements and blocks from all over a chunk, or all of it if it is small."""
-    if view.values.nbytes <= _WHOLE_BYTES:
+    if view.values.nbytes <= WHOLE_BYTES:
         return view
     values, base = _sampled(view.values), _sampled(view.base)
     expected = base if view.expected is view.base else _sampled(view.expected)
@@ -193,7 +243,8 @@ def _plane_bytes(plane: npt.NDArray[np.uint8]) -> float:
     return entropy.bits(np.bincount(plane, minlength=256)[None, :]) / 8
 
 
-def _encode_cast(raw: Buffer, dtype: str, base: Buffer, base_dtype: str, skip: int) -> Encoded:
+def encode_cast(raw: Buffer, dtype: str, base: Buffer, base_dtype: str, skip: int) -> Encoded:
+    """Encode one chunk that may have been cast from elements of another type; see `mlver.codec.encode`."""
     parts = cast.encode(raw, dtype, base, base_dtype, skip)
     if parts is None:
         return alone.encode(raw, dtype)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mlver.codec import frames
-from mlver.codec.encoded import ELEMENT_BYTES, PLANES, RAW, SPARSE, ZSTD, Encoded
+from mlver.codec.encoded import ELEMENT_BYTES, PLANES, RAW, SPARSE, WHOLE_BYTES, ZSTD, Choice, Encoded
 from mlver.codec.frames import Buffer
 from mlver.errors import IntegrityError
 
@@ -13,12 +15,20 @@ _PLANES_ENOUGH = 16
 _SIGN_MOVED_DTYPES = frozenset({"BF16", "F32", "C64"})
 
 
-def encode(raw: Buffer, dtype: str | None) -> Encoded:
+def encode(raw: Buffer, dtype: str | None, choice: Choice | None = None) -> Encoded:
     """Encode one chunk; see `mlver.codec.encode`."""
     element_bytes = ELEMENT_BYTES.get(dtype or "")
     if element_bytes is None:
         return _encode_bytes(raw)
-    encoded = _encode_elements(raw, element_bytes, dtype in _SIGN_MOVED_DTYPES)
+    move_sign = dtype in _SIGN_MOVED_DTYPES
+    if choice is not None and choice.encoding == PLANES and len(raw) > WHOLE_BYTES:
+        from mlver.codec import planes
+
+        parts, _ = planes.encode_with(raw, element_bytes, move_sign, choice.methods)
+        encoded = Encoded(PLANES, parts, choice)
+        if choice.foretold(encoded.size_bytes, len(raw)):
+            return encoded
+    encoded = _encode_elements(raw, element_bytes, move_sign)
     if dtype not in _WIDE_INTEGERS or encoded.size_bytes < len(raw) / _PLANES_ENOUGH:
         return encoded
     # Integers may be ids or indices that repeat as sequences, which planes tear apart and samples do not show.
@@ -62,17 +72,20 @@ def decodes_to(encoded: Encoded, raw: Buffer) -> bool:
 def _encode_elements(raw: Buffer, element_bytes: int, move_sign: bool) -> Encoded:
     from mlver.codec import planes, sparse
 
-    parts = sparse.encode(raw, element_bytes, move_sign)
-    if parts is not None:
-        encoded = Encoded(SPARSE, parts)
+    few = sparse.encode(raw, element_bytes, move_sign)
+    if few is not None:
+        encoded = Encoded(SPARSE, few)
     else:
-        encoded = Encoded(PLANES, planes.encode(raw, element_bytes, move_sign))
+        parts, methods = planes.encode_with(raw, element_bytes, move_sign)
+        encoded = Encoded(PLANES, parts)
+        if len(raw) > WHOLE_BYTES:
+            encoded = replace(encoded, choice=Choice(PLANES, encoded.size_bytes / len(raw), methods))
     return encoded if encoded.size_bytes < len(raw) else Encoded(RAW, (raw,))
 
 
 def _encode_bytes(raw: Buffer) -> Encoded:
     packed = frames.compress(raw, frames.BYTES)
-    return Encoded(RAW, (raw,)) if packed is None else Encoded(ZSTD, (packed,))
+    return Encoded(RAW, (raw,)) if packed is None else Encoded(ZSTD, (packed[1],))
 
 
 def _decode_raw(payload: Buffer, raw_size: int) -> bytes | memoryview:

@@ -64,7 +64,7 @@ def encode(raw: Buffer, dtype: str, base: Buffer, base_dtype: str, skip: int) ->
     number = max(known, key=lambda cast: _hits(cast, values, old))
     split = loops.current.split(values, _predicted(number, old), False)
     head = bytes([number]) + skip.to_bytes(planes.LENGTH_BYTES, "little")
-    return (head, *planes.encode_split(split, False, memoryview(raw)[values.nbytes :]))
+    return (head, *planes.encode_split(split, False, memoryview(raw)[values.nbytes :])[0])
 
 
 def decode(payload: Buffer, raw_size: int, base: Buffer) -> memoryview:

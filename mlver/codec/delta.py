@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlver.codec import loops, planes, residuals
+from mlver.codec.encoded import Method
 from mlver.codec.frames import Buffer
 from mlver.codec.residuals import View
 from mlver.codec.shapes import Elements
@@ -19,9 +20,15 @@ from mlver.codec.shapes import Elements
 
 def encode(view: View) -> tuple[Buffer, ...]:
     """Return the payload's parts for a chunk."""
+    return encode_with(view)[0]
+
+
+def encode_with(view: View, methods: Sequence[Method] = ()) -> tuple[tuple[Buffer, ...], tuple[Method, ...]]:
+    """Return the payload's parts for a chunk, and how each plane is stored; `methods` are tried first."""
     split = loops.current.split(view.values, view.expected, False)
     head = residuals.write_head(view.expectation, view.values.itemsize)
-    return (head, *planes.encode_split(split, False, view.tail))
+    parts, taken = planes.encode_split(split, False, view.tail, methods)
+    return (head, *parts), taken
 
 
 def decode(payload: Buffer, raw_size: int, base: Buffer) -> memoryview:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mlver.codec.frames import Buffer
 
@@ -27,6 +27,54 @@ ELEMENT_BYTES = {
 }
 """Size in bytes, by dtype, of what is one element here; the two parts of a complex number are two."""
 
+WHOLE_BYTES = 1 << 17
+"""Up to this size a chunk is done in every way that comes into question, and tells nothing of others."""
+_ABOUT = 1 / 16
+"""By how much of its size a chunk may differ from what was foretold before it is asked again how to encode it."""
+
+
+class Method(NamedTuple):
+    """How a plane is stored; see `mlver.codec.planes`.
+
+    Attributes:
+        number: What its descriptor begins with.
+        start: Of the window, if it is stored as nibbles.
+        parameters: Those of zstd, if it is stored as they are, by name.
+    """
+
+    number: int
+    start: int = 0
+    parameters: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How a chunk was encoded, for those after it in the same tensor: finding that out takes longer than doing it.
+
+    Attributes:
+        encoding: PLANES, DELTA or LEVELS.
+        part: What it made of the chunk: encoded size ÷ raw size.
+        methods: How the planes were stored; not of LEVELS.
+        has_table: Something was expected by the base's mantissa.
+        has_steps: Something was expected by the column.
+        has_factors: Something was expected by the row and the column.
+        by_exponent: Residuals were sorted by the base's exponent; only of LEVELS.
+        is_coded: All residuals went through the entropy coder; only of LEVELS.
+    """
+
+    encoding: int
+    part: float
+    methods: tuple[Method, ...] = ()
+    has_table: bool = False
+    has_steps: bool = False
+    has_factors: bool = False
+    by_exponent: bool = False
+    is_coded: bool = False
+
+    def foretold(self, size_bytes: int, raw_bytes: int) -> bool:
+        """Tell whether a chunk that was encoded in the same way takes about as much."""
+        return abs(size_bytes - self.part * raw_bytes) <= self.part * raw_bytes * _ABOUT
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -36,10 +84,12 @@ class Encoded:
         encoding: Number of the encoding, one byte on disk.
         parts: The payload is their concatenation. They may alias the buffer that was given to `encode`: write them
             before that buffer is reused.
+        choice: How it was encoded, if the chunk is large enough to tell how those after it are best encoded.
     """
 
     encoding: int
     parts: tuple[Buffer, ...]
+    choice: Choice | None = None
 
     @property
     def size_bytes(self) -> int:

@@ -59,17 +59,23 @@ class _Contexts(threading.local):
 _contexts = _Contexts()
 
 
-def compress(data: Buffer, methods: Methods) -> bytes | None:
+def compress(data: Buffer, methods: Methods) -> tuple[str, bytes] | None:
     """Compress `data` by the method that does best on a sample of it.
 
     Returns:
-        One zstd frame that declares its content size, or None when that would save less than 1/32.
+        The method, and one zstd frame that declares its content size; None when that would save less than 1/32.
     """
     tried = sample(data)
     method, trial = _best(tried, methods if tried is not data else methods[-1:])
     if not _pays(trial, tried):
         return None
     packed = trial if tried is data else _contexts.compressor(method).compress(data)
+    return (method, packed) if _pays(packed, data) else None
+
+
+def compress_by(method: str, data: Buffer) -> bytes | None:
+    """Compress `data` by a method as `compress` does, without a trial."""
+    packed = _contexts.compressor(method).compress(data)
     return packed if _pays(packed, data) else None
 
 
@@ -85,8 +91,7 @@ def compress_always(data: Buffer) -> bytes:
 
 def compress_skewed(data: Buffer) -> bytes | None:
     """Compress `data` that have no repetition, as `compress` does, without a trial."""
-    packed = _contexts.compressor("entropy").compress(data)
-    return packed if _pays(packed, data) else None
+    return compress_by("entropy", data)
 
 
 def decompress(frame: Buffer, size_bytes: int) -> bytes:

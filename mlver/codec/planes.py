@@ -31,6 +31,7 @@ from typing import Self
 import numpy as np
 
 from mlver.codec import frames, loops, nibbles
+from mlver.codec.encoded import Method
 from mlver.codec.frames import Buffer
 from mlver.codec.shapes import Elements, Plane, Split
 from mlver.errors import IntegrityError
@@ -51,24 +52,43 @@ def encode(raw: Buffer, element_bytes: int, move_sign: bool) -> tuple[Buffer, ..
     Returns:
         The payload's parts. They are larger than `raw`, by the header, when no plane is worth compressing.
     """
+    return encode_with(raw, element_bytes, move_sign)[0]
+
+
+def encode_with(
+    raw: Buffer, element_bytes: int, move_sign: bool, methods: Sequence[Method] = ()
+) -> tuple[tuple[Buffer, ...], tuple[Method, ...]]:
+    """Do as `encode` does, by methods that suited a chunk before; return also those that were taken."""
     count = len(raw) // element_bytes
     elements = np.frombuffer(raw, dtype=f"<u{element_bytes}", count=count)
-    return encode_split(loops.current.split(elements, None, move_sign), move_sign, memoryview(raw)[elements.nbytes :])
+    split = loops.current.split(elements, None, move_sign)
+    return encode_split(split, move_sign, memoryview(raw)[elements.nbytes :], methods)
 
 
-def encode_split(split: Split, sign_moved: bool, tail: Buffer) -> tuple[Buffer, ...]:
-    """Return the payload's parts for planes, and `tail`, the chunk's bytes after the last element."""
+def encode_split(
+    split: Split, sign_moved: bool, tail: Buffer, methods: Sequence[Method] = ()
+) -> tuple[tuple[Buffer, ...], tuple[Method, ...]]:
+    """Return the payload's parts for planes, and how each is stored.
+
+    Args:
+        split: The planes.
+        sign_moved: Whether the sign is beside the mantissa.
+        tail: The chunk's bytes after the last element.
+        methods: What to try first for each plane.
+    """
     element_bytes = len(split.planes)
     header = bytearray([element_bytes | (_SIGN_MOVED if sign_moved else 0)])
     stored: list[Buffer] = []
+    taken: list[Method] = []
     for number, plane in enumerate(split.planes):
         shift = 8 * (element_bytes - 1 - number)
         if plane.size and not split.varying >> shift & 0xFF:
             header += bytes([_CONSTANT, split.first >> shift & 0xFF])
+            taken.append(Method(_CONSTANT))
         else:
-            store(plane, header, stored)
+            taken.append(store(plane, header, stored, methods[number] if methods else None))
     stored.append(tail)
-    return (bytes(header), *stored)
+    return (bytes(header), *stored), tuple(taken)
 
 
 def decode(payload: Buffer, raw_size: int) -> memoryview:
@@ -231,33 +251,62 @@ class Reader:
             raise IntegrityError(f"A chunk's planes are followed by {left} bytes that do not belong there.")
 
 
-def store(plane: Plane, header: bytearray, stored: list[Buffer]) -> None:
-    """Append the descriptor of a plane that is not constant to `header`, and its bytes to `stored`."""
+def store(plane: Plane, header: bytearray, stored: list[Buffer], likely: Method | None = None) -> Method:
+    """Append the descriptor of a plane that is not constant to `header`, and its bytes to `stored`.
+
+    Args:
+        plane: The plane.
+        header: What precedes the bytes of all planes.
+        stored: Their bytes.
+        likely: What to try first; if it can be done, nothing else is looked at.
+
+    Returns:
+        How it is stored.
+    """
+    if likely is not None and _is_stored(plane, likely, header, stored):
+        return likely
     sample = frames.sample(plane.data)
     # Noise, which is what mantissas are, is told first and fastest.
-    if frames.pays(sample) and (_store_nibbles(plane, sample, header, stored) or _store_zstd(plane, header, stored)):
-        return
-    header.append(_RAW)
-    stored.append(plane.data)
+    if frames.pays(sample):
+        start = nibbles.window(np.frombuffer(sample, np.uint8))
+        if start is not None and _store_nibbles(plane, start, header, stored):
+            return Method(_NIBBLES, start)
+        packed = frames.compress(plane.data, frames.WEIGHTS)
+        if packed is not None:
+            _store_frame(packed[1], header, stored)
+            return Method(_ZSTD, parameters=packed[0])
+    _store_raw(plane, header, stored)
+    return Method(_RAW)
+
+
+def _is_stored(plane: Plane, method: Method, header: bytearray, stored: list[Buffer]) -> bool:
+    """Store a plane by a method, and tell whether that could be done."""
+    if method.number == _RAW:
+        _store_raw(plane, header, stored)
+        return True
+    if method.number == _NIBBLES:
+        return _store_nibbles(plane, method.start, header, stored)
+    frame = frames.compress_by(method.parameters, plane.data) if method.number == _ZSTD else None
+    if frame is not None:
+        _store_frame(frame, header, stored)
+    return frame is not None
 
 
 def store_skewed(plane: Plane, header: bytearray, stored: list[Buffer]) -> None:
     """Do as `store` does, with fewer trials, for a plane that is known to be skewed and not to repeat."""
-    if plane.size and _store_nibbles(plane, frames.sample(plane.data), header, stored):
+    start = nibbles.window(np.frombuffer(frames.sample(plane.data), np.uint8)) if plane.size else None
+    if start is not None and _store_nibbles(plane, start, header, stored):
         return
     frame = frames.compress_skewed(plane.data)
     if frame is None:
-        header.append(_RAW)
-        stored.append(plane.data)
-        return
-    header += bytes([_ZSTD]) + _length(len(frame))
-    stored.append(frame)
+        _store_raw(plane, header, stored)
+    else:
+        _store_frame(frame, header, stored)
 
 
-def _store_nibbles(plane: Plane, sample: Buffer, header: bytearray, stored: list[Buffer]) -> bool:
-    start = nibbles.window(np.frombuffer(sample, np.uint8))
-    packed = None if start is None else nibbles.pack(plane, start)
-    if start is None or packed is None:
+def _store_nibbles(plane: Plane, start: int, header: bytearray, stored: list[Buffer]) -> bool:
+    packed = nibbles.pack(plane, start)
+    if packed is None:
         return False
     pairs, escaped = packed
     frame = frames.compress_always(pairs.data)
@@ -266,13 +315,14 @@ def _store_nibbles(plane: Plane, sample: Buffer, header: bytearray, stored: list
     return True
 
 
-def _store_zstd(plane: Plane, header: bytearray, stored: list[Buffer]) -> bool:
-    frame = frames.compress(plane.data, frames.WEIGHTS)
-    if frame is None:
-        return False
+def _store_frame(frame: bytes, header: bytearray, stored: list[Buffer]) -> None:
     header += bytes([_ZSTD]) + _length(len(frame))
     stored.append(frame)
-    return True
+
+
+def _store_raw(plane: Plane, header: bytearray, stored: list[Buffer]) -> None:
+    header.append(_RAW)
+    stored.append(plane.data)
 
 
 def _length(value: int) -> bytes:

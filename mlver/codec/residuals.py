@@ -30,7 +30,7 @@ do not come up, and second moments do. A step in units of the last place depends
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,10 @@ class View:
     expected: Elements
     exponent: Exponent
     tail: Buffer
+
+    def expecting(self, expectation: Expectation) -> View:
+        """Return the same with something else expected of it."""
+        return replace(self, expectation=expectation, expected=expected(self.base, expectation))
 
 
 def aligned(base: Buffer, size_bytes: int) -> Buffer:

@@ -284,7 +284,7 @@ def _cut_whole(reading: Reading, content: bytes) -> list[Piece]:
 
 
 def _piece(raw: memoryview, span: ChunkSpan, reading: Reading) -> Piece:
-    return Piece(raw, span.dtype, reading.base(span), span.rows)
+    return Piece(raw, span.dtype, reading.base(span), span.rows, reading.guide(span))
 
 
 def _pieces(window: memoryview, final: bool) -> list[memoryview]:

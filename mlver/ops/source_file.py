@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mlver.chunks import Base
+from mlver.chunks import Base, Guide
 from mlver.errors import MlverError
 from mlver.formats import ChunkSpan, Layout, diagnose
 from mlver.history.manifest import ChunkRef
@@ -37,6 +37,7 @@ class Reading:
         head: Its first bytes.
         chunks: The chunks read so far, in order.
         twins: What each of its tensors may resemble, none if nothing was looked for.
+        guides: What chunks of its tensors said of those after them, by the tensor's number.
     """
 
     source: Source
@@ -47,6 +48,7 @@ class Reading:
     head: bytes
     chunks: list[ChunkRef] = field(default_factory=list)
     twins: Sequence[Twin | None] = ()
+    guides: dict[int, Guide] = field(default_factory=dict)
 
     def base(self, span: ChunkSpan) -> Base | None:
         """Return what the chunk at `span` may resemble."""
@@ -54,6 +56,10 @@ class Reading:
             return None
         twin, start = self.twins[span.tensor], span.offset - self.layout.tensors[span.tensor].offset
         return twin.base(start, span.size_bytes) if twin is not None and twin.is_promising(start) else None
+
+    def guide(self, span: ChunkSpan) -> Guide | None:
+        """Return what the chunks before the one at `span` said of it."""
+        return None if span.tensor is None else self.guides.setdefault(span.tensor, Guide())
 
     def learn(self, span: ChunkSpan, helped: bool) -> None:
         """Note whether its base helped the chunk at `span`."""

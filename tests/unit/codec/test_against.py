@@ -518,3 +518,56 @@ def test_the_layout_of_factors_is_that_of_the_document() -> None:
         refused(codec.DELTA, stored(head[:10] + i16(exponent) + head[12:]), 20, base)
     large = b"".join(planes.encode(np.array([1 << 24 | 2, 0, 0, 0, 0], "<u4").data.cast("B"), 4, False))
     refused(codec.DELTA, stored(head[:12] + u32(len(large)) + large), 20, base)
+
+
+@pytest.mark.parametrize("effort", ["fast", "balanced"])
+@pytest.mark.parametrize("dtype", ["F32", "BF16"])
+@pytest.mark.parametrize("with_base", [True, False])
+def test_chunk_follows_the_one_before_it_where_that_suits_it(effort: codec.Effort, dtype: str, with_base: bool) -> None:
+    def chunk(seed: int, moved: float) -> tuple[bytes, bytes]:
+        old = normal(MIB // 2, seed=seed)
+        new = old + normal(MIB // 2, moved, seed + 1)
+        return (new.tobytes(), old.tobytes()) if dtype == "F32" else (bf16(new), bf16(old))
+
+    def encode(pair: tuple[bytes, bytes], choice: codec.Choice | None) -> codec.Encoded:
+        raw, base = pair[0], pair[1] if with_base else None
+        encoded = codec.encode(raw, dtype, base, effort, choice=choice)
+        assert codec.decodes_to(encoded, raw, base if encoded.encoding in codec.BASE_ENCODINGS else None)
+        assert bytes(codec.decode(encoded.encoding, payload(encoded), len(raw), base)) == raw
+        return encoded
+
+    first = encode(chunk(0, 1e-4), None)
+    assert first.choice is not None
+    alike = encode(chunk(2, 1e-4), first.choice)
+    assert alike.choice is first.choice
+    assert alike.size_bytes == pytest.approx(encode(chunk(2, 1e-4), None).size_bytes, rel=1e-3)
+    other = (bytes(2 * MIB), bytes(range(256)) * (2 * MIB // 256))
+    assert encode(other, first.choice).size_bytes == encode(other, None).size_bytes
+
+
+def test_chunk_follows_in_the_table_of_the_one_before_it() -> None:
+    def decayed(seed: int) -> tuple[bytes, bytes]:
+        old = normal(MIB // 4, seed=seed)
+        return (old * np.float32(1 - 1e-5)).tobytes(), old.tobytes()
+
+    raw, base = decayed(0)
+    first = codec.encode(raw, "F32", base, "balanced")
+    assert first.choice is not None
+    assert first.choice.has_table
+    raw, base = decayed(1)
+    assert codec.encode(raw, "F32", base, "balanced", choice=first.choice).choice is first.choice
+
+
+def test_chunk_follows_in_the_steps_of_the_one_before_it() -> None:
+    def moved(seed: int) -> tuple[bytes, bytes]:
+        old = normal(MIB // 4, seed=seed)
+        steps = np.tile(normal(512, 1e-4, seed + 1), MIB // 4 // 512) * (1 + normal(MIB // 4, 0.05, seed + 2))
+        return (old + steps).tobytes(), old.tobytes()
+
+    raw, base = moved(0)
+    first = codec.encode(raw, "F32", base, "balanced", columns=512)
+    assert first.choice is not None
+    assert first.choice.has_steps
+    raw, base = moved(2)
+    assert codec.encode(raw, "F32", base, "balanced", columns=512, choice=first.choice).choice is first.choice
+    assert codec.encode(raw, "F32", base, "balanced", choice=first.choice).choice is not first.choice
