@@ -88,7 +88,7 @@ _mlver() {
             case $previous in
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
-            if [[ $cur == -* ]]; then _mlver_offer words "-C -q --quiet --json -h --help"; return; fi
+            if [[ $cur == -* ]]; then _mlver_offer words "--trust-hooks -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer folders; fi
             ;;
         add)

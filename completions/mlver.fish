@@ -44,6 +44,7 @@ complete -c mlver -n __fish_use_subcommand -a verify -d 'Read everything again a
 complete -c mlver -n __fish_use_subcommand -a retain -d 'Show or set which versions are kept.'
 complete -c mlver -n __fish_use_subcommand -a gc -d 'Delete what no version uses, and make a repository smaller.'
 complete -c mlver -n __fish_use_subcommand -a du -d 'Show how many bytes artifacts and versions take.'
+complete -c mlver -n '__fish_seen_subcommand_from init' -l trust-hooks -d 'Run the hooks of a repository that was copied or unpacked here.'
 complete -c mlver -n '__fish_seen_subcommand_from init' -s C -r -a '(__fish_complete_directories)' -d 'Run as if mlver had been started in DIR.'
 complete -c mlver -n '__fish_seen_subcommand_from init' -s q -l quiet -d 'Print nothing but the version, path or name.'
 complete -c mlver -n '__fish_seen_subcommand_from init' -l json -d 'Print one JSON document.'

@@ -6,9 +6,7 @@ import os
 from pathlib import Path
 
 from mlver.errors import UsageError
-from mlver.ops.opening import REPOSITORY_FOLDER, find_repository
-
-REPOSITORY_VARIABLE = "MLVER_DIR"
+from mlver.ops.opening import REPOSITORY_FOLDER, REPOSITORY_VARIABLE, find_repository
 
 
 def repository_root() -> Path:

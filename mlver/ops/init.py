@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlver.config import CONFIG_NAME, new_config_text
 from mlver.errors import MlverError
+from mlver.ops.hooks.here import note_here
 from mlver.ops.opening import (
     FORMAT_NAME,
     FORMAT_TEXT,
@@ -31,10 +32,14 @@ class InitResult:
     created: bool
 
 
-def init_repository(folder: Path) -> InitResult:
+def init_repository(folder: Path, *, trust_hooks: bool = False) -> InitResult:
     """Create `.mlver/` in `folder`, which is created too if need be.
 
     The `format` blob comes last: without it, nothing takes the folder for a repository.
+
+    Args:
+        folder: The folder.
+        trust_hooks: Of a repository that is there already: take it for one that was made here, hooks and all.
 
     Raises:
         MlverError: The folder cannot be created, or `.mlver` is no folder.
@@ -42,7 +47,9 @@ def init_repository(folder: Path) -> InitResult:
     """
     root = folder / REPOSITORY_FOLDER
     if (root / FORMAT_NAME).exists():
-        open_repository(root)
+        open_repository(root).close()
+        if trust_hooks:
+            note_here(root)
         return InitResult(str(root.absolute()), created=False)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -54,4 +61,6 @@ def init_repository(folder: Path) -> InitResult:
     if storage.create(CONFIG_NAME, new_config_text()):
         (root / CONFIG_NAME).chmod(0o666 & ~umask())  # unlike all else in here, it is for people to edit
     created = storage.create(FORMAT_NAME, FORMAT_TEXT)
+    if created:
+        note_here(root)
     return InitResult(str(root.absolute()), created)

@@ -61,14 +61,18 @@ class Repository(Versions, Labels, Copies, Comparisons, Upkeep, Signatures, Shar
     open one file of a version for reading in binary."""
 
     @classmethod
-    def init(cls, folder: AnyPath = ".") -> Self:
+    def init(cls, folder: AnyPath = ".", *, trust_hooks: bool = False) -> Self:
         """Make a folder a repository, or open the one it is.
+
+        Args:
+            folder: The folder.
+            trust_hooks: Run the hooks of a repository that was copied or unpacked here.
 
         Raises:
             MlverError: It cannot be made.
             NotARepositoryError: There is one of a layout that is not known.
         """
-        return cls(open_repository(Path(init_repository(Path(folder)).path)))
+        return cls(open_repository(Path(init_repository(Path(folder), trust_hooks=trust_hooks).path)))
 
     def __enter__(self) -> Self:
         return self

@@ -23,17 +23,20 @@ _Folder = Annotated[
     Path | None,
     typer.Argument(metavar="DIR", help="The folder; it is made if need be.", show_default=False, parser=path_of),
 ]
+_TrustHooks = Annotated[
+    bool, typer.Option("--trust-hooks", help="Run the hooks of a repository that was copied or unpacked here.")
+]
 
 
-def command(call: Call, folder: _Folder = None) -> None:
+def command(call: Call, folder: _Folder = None, trust_hooks: _TrustHooks = False) -> None:
     """Make a folder a repository.
 
     Everything mlver keeps goes into `.mlver` in that folder, as with git. Doing it again changes nothing. Without
-    DIR it is this folder, or the one that MLVER_DIR says.
+    DIR it is this folder, or the one that MLVER_DIR says. With --trust-hooks, look at `.mlver/hooks` first.
     """
     if folder is None:
         folder = new_repository_folder()
-    call.out.result(init_repository(folder), document=_document, brief=_brief, human=_human)
+    call.out.result(init_repository(folder, trust_hooks=trust_hooks), document=_document, brief=_brief, human=_human)
 
 
 def _document(result: InitResult) -> dict[str, Any]:

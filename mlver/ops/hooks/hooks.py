@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlver.errors import ConflictError, MlverError
 from mlver.history.happenings import happenings
 from mlver.ops.hooks.documents import LogNews, happening_document, remote_document
 from mlver.ops.hooks.execution import execute
-from mlver.ops.hooks.found import find_hook
-from mlver.ops.opening import HOOK_VARIABLE, HOOKS_FOLDER
+from mlver.ops.hooks.found import FoundHook, find_hook
+from mlver.ops.opening import HOOK_VARIABLE, HOOKS_FOLDER, REPOSITORY_VARIABLE
 
 if TYPE_CHECKING:
     from mlver.history.event import Action, Event
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from mlver.ops.remotes.opening import OpenRemote
 
 _MAX_ROUNDS = 5
+
+
+class _Problem(NamedTuple):
+    what: str
+    hint: str | None = None
 
 
 class Hooks:
@@ -46,10 +51,9 @@ class Hooks:
         """
         problem = self._run(repository, f"pre-{kind}", document)
         if problem is not None:
-            raise MlverError(
-                f"Hook pre-{kind} {problem}: nothing was done.",
-                f"It is {repository.root / HOOKS_FOLDER / f'pre-{kind}'}; without execute permission it is not asked.",
-            )
+            place = repository.root / HOOKS_FOLDER / f"pre-{kind}"
+            hint = f"It is {place}; without execute permission it is not asked."
+            raise MlverError(f"Hook pre-{kind} {problem.what}: nothing was done.", problem.hint or hint)
 
     def ask_event(
         self,
@@ -108,21 +112,35 @@ class Hooks:
                 for happening in happenings(event.actions, followed)
             ]
         problems = ((kind, self._run(repository, f"post-{kind}", document)) for kind, document in told)
-        return [f"Hook post-{kind} {problem}." for kind, problem in problems if problem is not None]
+        return [
+            f"Hook post-{kind} {problem.what}." + (f" {problem.hint}" if problem.hint else "")
+            for kind, problem in problems
+            if problem is not None
+        ]
 
-    def _run(self, repository: OpenRepository, name: str, document: Mapping[str, Any]) -> str | None:
+    def _run(self, repository: OpenRepository, name: str, document: Mapping[str, Any]) -> _Problem | None:
         """Run a hook if there is one; return what went wrong."""
         found = find_hook(repository.root, name)
         if found is None:
             return None
+        if not found.is_on:
+            self._say_off(repository, found)
+            return None
         if found.distrust is not None:
-            return f"is not run, because {found.distrust}"
+            return _Problem(f"is not run, because {found.distrust}", found.hint)
         told = json.dumps({"hook": name, **document}, allow_nan=False).encode() + b"\n"
+        variables = {HOOK_VARIABLE: name, REPOSITORY_VARIABLE: str(repository.root)}
         ended = execute(
             [found.path],
             told,
             repository.root.parent,
-            {**self._environment, HOOK_VARIABLE: name},
+            {**self._environment, **variables},
             repository.config.hook_timeout_seconds,
         )
-        return ended.problem
+        return None if ended.problem is None else _Problem(ended.problem)
+
+    def _say_off(self, repository: OpenRepository, found: FoundHook) -> None:
+        """Say once that a hook is off: it may have been forgotten to switch it on."""
+        notice = f"Hook {found.path.name} is off, since it is not executable: chmod +x {found.path}"
+        if notice not in repository.notices:
+            repository.notices.append(notice)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -163,10 +166,59 @@ def test_one_that_belongs_to_another_is_not_run(repository: Repository, hook: Wr
     assert found.distrust == f"{path} belongs to another user"
 
 
+@pytest.mark.parametrize("bring", [shutil.copytree, shutil.move, "archive"])
+def test_those_that_came_with_a_repository_are_not_run(
+    repository: Repository, model: Path, hook: WriteHook, tmp_path: Path, bring: Any
+) -> None:
+    """From an archive, in a checkout of git, as a copy: whoever made it is not whoever uses it."""
+    hook("post-add", "touch ran")
+    hook("pre-alias", "touch ran")
+    place = tmp_path / "elsewhere"
+    if bring == "archive":
+        archive = shutil.make_archive(str(tmp_path / "archive"), "tar", repository.path)
+        with tarfile.open(archive) as opened:
+            opened.extractall(place / ".mlver", filter="tar")
+    else:
+        place.mkdir()
+        bring(repository.path, place / ".mlver")
+    with Repository.open(place) as brought:
+        brought.add(model, name="net", type="t")
+        if bring is shutil.move:
+            assert (place / "ran").exists(), "it is the very same, elsewhere"
+            return
+        with pytest.raises(MlverError, match="this repository came here with it") as caught:
+            brought.alias("best")
+        assert caught.value.hint == "Look at what is in .mlver/hooks; then: mlver init --trust-hooks"
+        assert not (place / "ran").exists()
+    with Repository.init(place, trust_hooks=True) as trusted:
+        trusted.alias("best")
+        assert (place / "ran").exists()
+
+
+def test_one_finds_the_repository_that_it_is_of(repository: Repository, model: Path, hook: WriteHook) -> None:
+    hook("post-add", 'echo "$MLVER_DIR" > dir')
+    repository.add(model, name="net", type="t")
+    assert (repository.path.parent / "dir").read_text() == f"{repository.path}\n"
+
+
+def test_one_that_leaves_something_running_is_not_waited_for(
+    repository: Repository, model: Path, hook: WriteHook
+) -> None:
+    hook("post-add", "sleep 60 &", "echo $! > child")
+    repository.add(model, name="net", type="t")
+    os.kill(int((repository.path.parent / "child").read_text()), signal.SIGKILL)  # it is there
+
+
 def test_one_that_is_no_program_is_none(repository: Repository, model: Path, hook: WriteHook) -> None:
-    hook("pre-add", "exit 1", mode=0o644)
+    path = hook("pre-add", "exit 1", mode=0o644)
+    repository.add(model, name="net", type="t")
+    assert repository._opened.notices == [f"Hook pre-add is off, since it is not executable: chmod +x {path}"]
     (repository.path / "hooks" / "pre-alias").mkdir()
-    repository.add(model, name="net", type="t", aliases=["best"])
+    with pytest.raises(MlverError, match=r"pre-alias is not run, because .* is no file: nothing was done"):
+        repository.alias("best")
+    (repository.path / "hooks" / "pre-note").symlink_to("nothing")
+    with pytest.raises(MlverError, match=r"pre-note is not run, because .* is a link to nothing: nothing was done"):
+        repository.note("latest", "x")
     hook("pre-tag", first="#!/no/such/program")
     with pytest.raises(MlverError, match="cannot be run: No such file"):
         repository.tag("net:v0", "x")
