@@ -68,11 +68,16 @@ class Call(typer.Context):
             repository.reopen(damage)  # so that the next command finds a good one
             raise CacheRenewedError from damage
         finally:
-            for problem in repository.hooks.finish(repository) if repository.hooks is not None else ():
-                self.out.warn(problem)
-            for notice in repository.notices:
-                self.out.note(notice)
+            self.tell(repository)
             repository.close()
+
+    def tell(self, repository: OpenRepository) -> None:
+        """Tell hooks and the person what there is to tell by now: for commands that go on after it, too."""
+        for problem in repository.hooks.finish(repository) if repository.hooks is not None else ():
+            self.out.warn(problem)
+        for notice in repository.notices:
+            self.out.note(notice)
+        repository.notices.clear()
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:

@@ -169,6 +169,34 @@ def test_a_watch_that_fetches(person: Person, tmp_path: Path) -> None:
     assert done.err.startswith("Warning: ")
 
 
+def test_what_a_watch_fetches_is_told_while_it_runs(person: Person, tmp_path: Path) -> None:
+    """A hook that would hear of a fetch when the watch ends would hear of it never."""
+    remote = tmp_path / "remote"
+    assert person.run("remote", "add", "origin", str(remote)).code == 0
+    assert person.run("push").code == 0
+    other = Person(tmp_path / "other")
+    assert person.run("clone", str(remote), str(other.here)).code == 0
+    write_hook(other, "post-fetch", "cat >> told")
+    words = ["watch", "--on", "alias:best", "--fetch", "--interval", "0.05", "--", "true"]
+    watch = subprocess.Popen([*COMMAND, *words], cwd=other.here, env=environment(), stderr=subprocess.PIPE)
+    try:
+        journals = other.here / ".mlver" / "watch"
+        wait_for(lambda: journals.exists() and any(path.stat().st_size for path in journals.iterdir()))
+        remote.rename(tmp_path / "gone")
+        time.sleep(1)  # several looks
+        (tmp_path / "gone").rename(remote)
+        assert person.run("alias", "best", "v1").code == 0
+        assert person.run("push").code == 0
+        wait_for((other.here / "told").exists)
+    finally:
+        watch.send_signal(signal.SIGINT)
+        _, err = watch.communicate(timeout=30)
+    assert watch.returncode == 130
+    lines = err.decode().splitlines()
+    assert sum(line.startswith("Warning: ") for line in lines) == 1, lines
+    assert "The remote can be reached again." in lines
+
+
 def test_bisect(person: Person) -> None:
     done = person.run("bisect", "--good", "v0", "--bad", "v2", "--", "sh", "-c", "test -f {}/net.safetensors; exit 1")
     assert done.out == "net:v1 is the first bad version: second\n"

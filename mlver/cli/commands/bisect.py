@@ -26,6 +26,7 @@ EXAMPLES = (
     Example("mlver bisect --good v3 --bad v40 --log b.jsonl -- ./eval.sh {}", "go on where it was interrupted"),
 )
 _STDOUT, _STDERR = 1, 2
+_SHOWN = {"good": "good", "bad": "bad", "skip": "cannot be judged"}
 
 _Command = Annotated[
     list[str] | None,
@@ -69,7 +70,8 @@ def command(
 
     def told(step: Step, left: int) -> None:
         before = " (judged before)" if step.recorded else f" after {step.seconds:.1f} s"
-        call.out.note(f"{step.version}: {step.verdict}{before}; about {left} more to judge")
+        more = f"; about {left} more to judge" if left else ""
+        call.out.note(f"{step.version}: {_SHOWN[step.verdict]}{before}{more}")
 
     with call.repository() as repository, call.progress() as progress:
         result = bisect(

@@ -74,8 +74,13 @@ def command(
     with call.repository() as repository, _watch(repository, on, name, words, from_start) as watch:
         if watch.is_new and not from_start:
             call.out.note(f"Watch {watch.name} is new: it begins with what happens from now on.")
+        elif from_start and not watch.is_new:
+            call.out.note(f"Watch {watch.name} is not new: it goes on where it was.")
+        if not once:
+            call.out.note(f"Waiting for {', '.join(on)}; ^C ends it.")
+        problem: str | None = None
         while True:
-            is_reachable = not fetching or _fetched(call.out, repository, remote)
+            problem = _fetch_problem(call, repository, remote, problem) if fetching else None
             reactions = list(_reactions(call.out, repository, watch, words))
             if once or reactions:
                 call.out.result((watch.name, reactions), document=_document, brief=_brief, human=_human)
@@ -83,7 +88,7 @@ def command(
             if once:
                 break
             time.sleep(pause)
-    if not is_reachable:
+    if problem is not None:
         raise typer.Exit(RemoteError.exit_code)
     if any(reaction.ended.problem for reaction in reactions):
         raise typer.Exit(1)
@@ -95,19 +100,23 @@ def _watch(
     return Watch(repository, on, name=name, subject=words, from_start=from_start)
 
 
-def _fetched(out: Output, repository: OpenRepository, remote: str | None) -> bool:
-    """Fetch, and go on without if the remote cannot be reached: it may be the next time."""
+def _fetch_problem(call: Call, repository: OpenRepository, remote: str | None, before: str | None) -> str | None:
+    """Fetch, and go on without if the remote cannot be reached: it may be the next time. Return what is wrong."""
     try:
         fetch(repository, remote)
     except RemoteError as error:
-        out.warn(error.message)
-        return False
-    return True
+        if error.message != before:  # said once, and not every time while it lasts
+            call.out.warn(error.message)
+        return error.message
+    if before is not None:
+        call.out.note("The remote can be reached again.")
+    call.tell(repository)
+    return None
 
 
 def _reactions(out: Output, repository: OpenRepository, watch: Watch, words: Sequence[str]) -> Iterator[_Reaction]:
     for pending in watched(watch, repository):
-        out.note(f"{_what(pending)}: {words[0]}")
+        out.note(f"{_what(pending)}: running {words[0]}")
         told = json.dumps(pending.told(), allow_nan=False).encode() + b"\n"
         variables = {
             **os.environ,

@@ -174,10 +174,15 @@ class _Record:
         if path is None:
             return
         try:
-            lines = path.read_text("utf-8").splitlines() if path.exists() else []
-            if not lines:
-                path.write_text(json.dumps({"command": list(subject)}) + "\n", "utf-8")
-            self._read(lines, list(subject))
+            data = path.read_bytes() if path.exists() else b""
+            whole, _, cut_off = data.rpartition(b"\n")  # a search that was killed may have left half a line
+            if whole:
+                self._read(whole, list(subject))
+            elif cut_off and not _is_beginning(cut_off):
+                raise self._no_record()
+            if cut_off or not whole:
+                header = json.dumps({"command": list(subject)}).encode()
+                path.write_bytes((whole or header) + b"\n")
         except OSError as error:
             raise storage_error(error, "write", str(path)) from error
 
@@ -197,13 +202,21 @@ class _Record:
         except OSError as error:
             raise storage_error(error, "write", str(self._path)) from error
 
-    def _read(self, lines: list[str], subject: list[str]) -> None:
+    def _read(self, data: bytes, subject: list[str]) -> None:
         try:
-            documents = [json.loads(line) for line in lines]
-            if documents and documents[0]["command"] != subject:
+            documents = [json.loads(line) for line in data.split(b"\n")]
+            if documents[0]["command"] != subject:
                 raise ConflictError(
                     f"{self._path} has the verdicts of another command.", "Name another file, or delete it."
                 )
             self._known = {step.id: step for step in (Step(**document) for document in documents[1:])}
         except (ValueError, TypeError, KeyError) as error:
-            raise MlverError(f"{self._path} is no record of a bisection.", "Name another file.") from error
+            raise self._no_record() from error
+
+    def _no_record(self) -> MlverError:
+        return MlverError(f"{self._path} is no record of a bisection.", "Name another file.")
+
+
+def _is_beginning(data: bytes) -> bool:
+    """Tell whether these bytes may be what is left of a header that was being written."""
+    return data[:12] == b'{"command": '[: len(data)]

@@ -116,6 +116,22 @@ def test_it_goes_on_where_it_stopped(net: Repository, tmp_path: Path) -> None:
     assert asked == [7, 6]
 
 
+def test_a_record_that_was_cut_off_goes_on(net: Repository, tmp_path: Path) -> None:
+    """A search may be killed at any byte of what it writes; what is whole of it is used."""
+    record = tmp_path / "log"
+    opened = net._opened
+    bisect(opened, "v0", "v9", lambda version, _: int(version.number >= 6), subject=["a"], pulled=False, record=record)
+    whole = record.read_bytes()
+    for size in range(len(whole)):
+        record.write_bytes(whole[:size])
+        found = bisect(
+            opened, "v0", "v9", lambda version, _: int(version.number >= 6), subject=["a"], pulled=False, record=record
+        )
+        assert found.first_bad.name == "net:v6"
+        assert sum(step.recorded for step in found.steps) == max(0, whole[:size].count(b"\n") - 1)
+        assert len(record.read_bytes().splitlines()) == len(whole.splitlines())
+
+
 def test_a_record_of_something_else(net: Repository, tmp_path: Path) -> None:
     record = tmp_path / "log"
     opened = net._opened
