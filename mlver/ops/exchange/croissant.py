@@ -5,8 +5,10 @@ Source: http://mlcommons.org/croissant/1.0 (the files; what is in their rows, no
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from mlver.digests import blake3_hex
 from mlver.ops.exchange.described import DescribedFile, DescribedVersion, described_text
 
 CONTEXT: dict[str, Any] = {
@@ -64,6 +66,8 @@ def croissant(described: DescribedVersion) -> dict[str, Any]:
         "identifier": version.id,
         "distribution": [_file(file) for file in described.files],
     }
+    if any(file.sha256 is None for file in described.files):
+        document["isLiveDataset"] = True  # files that stay where they are, of which no checksum is known that it has
     if version.tags:
         document["keywords"] = list(version.tags)
     for key in ("license", "url", "citeAs"):
@@ -75,10 +79,15 @@ def croissant(described: DescribedVersion) -> dict[str, Any]:
 def _file(file: DescribedFile) -> dict[str, Any]:
     entry = {
         "@type": "cr:FileObject",
-        "@id": file.path,
+        "@id": _id(file.path),
         "name": file.path,
         "contentUrl": file.uri or file.path,
         "contentSize": f"{file.size_bytes} B",
         "encodingFormat": file.media_type,
     }
     return entry if file.sha256 is None else {**entry, "sha256": file.sha256}
+
+
+def _id(path: str) -> str:
+    """Return what a file is called in the document: readers take no white space in it, not even percent-encoded."""
+    return path if not re.search(r"\s|^file-[0-9a-f]{16}$", path) else f"file-{blake3_hex(path.encode())[:16]}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from mlver.history.records import LinkedVersion, RunRecord
 from mlver.ops.exchange.ro_crate import end_time
@@ -37,7 +38,7 @@ def _event(run: RunRecord, namespace: str, kind: str, at: str) -> dict[str, Any]
     return {
         "eventType": kind,
         "eventTime": at,
-        "run": {"runId": str(uuid.uuid5(_NAMESPACE, run.id)), "facets": _run_facets(run)},
+        "run": {"runId": str(uuid.uuid5(_NAMESPACE, run.id)), "facets": _run_facets(run, is_over=kind != "START")},
         "job": {"namespace": namespace, "name": run.name or run.job_type or run.id, "facets": _job_facets(run)},
         "inputs": [_dataset(found, namespace) for found in run.inputs],
         "outputs": [_dataset(found, namespace) for found in run.outputs] if kind != "START" else [],
@@ -50,11 +51,13 @@ def _facet(schema: str, **fields: Any) -> dict[str, Any]:
     return {"_producer": PRODUCER, "_schemaURL": schema, **fields}
 
 
-def _run_facets(run: RunRecord) -> dict[str, Any]:
+def _run_facets(run: RunRecord, *, is_over: bool) -> dict[str, Any]:
     """Return what OpenLineage has no words for, as a facet of our own; it allows that of everybody."""
-    metrics = {name: summary.last for name, summary in run.metrics.items()}
-    base = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet"
-    return {"mlver_run": _facet(base, id=run.id, config=dict(run.config), metrics=metrics, exitCode=run.exit_code)}
+    fields: dict[str, Any] = {"id": run.id, "config": dict(run.config)}
+    if is_over:
+        fields["metrics"] = {name: summary.last for name, summary in run.metrics.items()}
+        fields["exitCode"] = run.exit_code
+    return {"mlver_run": _facet("https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet", **fields)}
 
 
 def _job_facets(run: RunRecord) -> dict[str, Any]:
@@ -68,11 +71,19 @@ def _job_facets(run: RunRecord) -> dict[str, Any]:
     }
     code = run.code or {}
     if code.get("remote"):
-        location = {"type": "git", "url": code["remote"], "repoUrl": code["remote"]}
+        location = {"type": "git", "url": _as_url(str(code["remote"])), "repoUrl": code["remote"]}
         location |= {name: code[key] for name, key in (("version", "commit"), ("branch", "branch")) if code.get(key)}
         schema = f"{_FACETS}/1-0-1/SourceCodeLocationJobFacet.json#/$defs/SourceCodeLocationJobFacet"
         facets["sourceCodeLocation"] = _facet(schema, **location)
     return facets
+
+
+def _as_url(remote: str) -> str:
+    """Return where a git repository is as a URL, which git's own `user@host:path` is not."""
+    if "://" in remote:
+        return remote
+    host, colon, path = remote.partition(":")
+    return f"ssh://{host}/{quote(path.lstrip('/'))}" if colon and "/" not in host else f"file://{quote(remote)}"
 
 
 def _dataset(found: LinkedVersion, namespace: str) -> dict[str, Any]:

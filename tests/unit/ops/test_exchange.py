@@ -98,7 +98,10 @@ def test_croissant(told: Repository) -> None:
     assert document["@type"] == "sc:Dataset"
     assert {"name", "description", "datePublished", "version", "license", "creator", "distribution"} <= document.keys()
     assert re.fullmatch(r"\d+\.\d+\.\d+", document["version"])
-    files = {file["@id"]: file for file in document["distribution"]}
+    assert "isLiveDataset" not in document
+    assert all(not re.search(r"\s", file["@id"]) for file in document["distribution"]), "readers refuse it"
+    assert len({file["@id"] for file in document["distribution"]}) == 2
+    files = {file["contentUrl"]: file for file in document["distribution"]}
     assert files.keys() == {"w", "sub/a b.csv"}
     for file in files.values():
         assert file["@type"] == "cr:FileObject"
@@ -113,7 +116,9 @@ def test_references_stay_where_they_are(repository: Repository, tmp_path: Path) 
     place = tmp_path / "elsewhere.bin"
     place.write_bytes(b"x" * 10)
     repository.add(name="data", type="dataset", references=[place.as_uri()])
-    (file,) = repository.export("croissant", "data")[0]["distribution"]
+    document = repository.export("croissant", "data")[0]
+    assert document["isLiveDataset"] is True, "without that, a file must have a checksum"
+    (file,) = document["distribution"]
     assert (file["contentUrl"], file["contentSize"]) == (place.as_uri(), "10 B")
     entities = by_id(repository.export("ro-crate", "data")[0])
     assert entities[place.as_uri()]["@type"] == "File"
@@ -147,6 +152,23 @@ def test_openlineage(told: Repository) -> None:
     location = ended["job"]["facets"]["sourceCodeLocation"]
     assert (location["type"], location["version"]) == ("git", "a" * 40)
     assert ended["run"]["facets"]["mlver_run"]["metrics"] == {"acc": 0.5}
+    known = begun["run"]["facets"]["mlver_run"].keys()
+    assert known == {"_producer", "_schemaURL", "id", "config"}, "it knows no end yet"
+
+
+@pytest.mark.parametrize(
+    ("remote", "url"),
+    [
+        ("https://x.org/r.git", "https://x.org/r.git"),
+        ("git@x.org:me/r.git", "ssh://git@x.org/me/r.git"),
+        ("/srv/my code", "file:///srv/my%20code"),
+    ],
+)
+def test_where_code_is_as_a_url(repository: Repository, remote: str, url: str) -> None:
+    begin_run(repository._opened, record={"command": ["x"], "code": {"commit": "a" * 40, "remote": remote}})
+    (event,) = repository.export("openlineage")
+    location = event["job"]["facets"]["sourceCodeLocation"]
+    assert (location["url"], location["repoUrl"]) == (url, remote)
 
 
 def test_the_same_artifact_has_one_name_everywhere(told: Repository, tmp_path: Path) -> None:
