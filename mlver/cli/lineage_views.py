@@ -9,7 +9,7 @@ from mlver.cli.output import Output, Piece
 from mlver.cli.run_views import status_piece
 from mlver.cli.style import Styled
 from mlver.cli.text import count
-from mlver.lineage.common import Common, Shared
+from mlver.lineage.common import Common, Differing, Shared
 from mlver.lineage.graph import Direction, Node
 from mlver.lineage.tree import TreeRow, tree_rows
 from mlver.ops.lineage import LineageResult
@@ -132,20 +132,34 @@ def show_common(out: Output, found: Common) -> None:
     """Say what two versions have in common, and where they differ."""
     _show_shared(out, "Both rest on:", found.ancestors)
     out.line()
-    _show_shared(out, "Runs that followed from both, or read both, also read:", found.companions)
+    _show_shared(out, "Read with them, by runs that followed:", found.companions)
 
 
 def _show_shared(out: Output, title: str, shared: Shared) -> None:
     out.heading(title)
-    if not shared.both:
-        out.line(Styled("  nothing that is known", "muted"))
+    same: dict[str, list[Node]] = {}
     for node in shared.both:
-        out.line("  ", *node_pieces(node))
-    for differing in shared.differing:
-        sides = [_names(differing.first), _names(differing.second)]
-        out.line("  ", Styled("not the same: ", "warning"), f"{sides[0]} for the first, {sides[1]} for the second")
+        same.setdefault(node.name if node.kind == "version" else node.id, []).append(node)
+    rows = [_shared_row(nodes) for nodes in same.values()]
+    rows += [_differing_row(differing) for differing in shared.differing]
+    if rows:
+        out.fields(rows)
+    else:
+        out.line(Styled("nothing that is known", "muted"))
 
 
-def _names(nodes: Sequence[Node]) -> str:
-    shown = ", ".join(node.title for node in nodes[:5])
+def _shared_row(nodes: Sequence[Node]) -> tuple[str, Piece]:
+    first = nodes[0]
+    if first.kind == "run":
+        return f"run {first.title}", Styled("the same", "good")
+    return first.name, Styled(f"the same: {_numbers(nodes)}", "good")
+
+
+def _differing_row(differing: Differing) -> tuple[str, Piece]:
+    sides = f"{_numbers(differing.first)} for the first, {_numbers(differing.second)} for the second"
+    return differing.artifact, Styled(f"not the same: {sides}", "warning")
+
+
+def _numbers(nodes: Sequence[Node]) -> str:
+    shown = ", ".join(node.id.rpartition(":")[2] for node in nodes[:5])
     return shown if len(nodes) <= 5 else f"{shown}, … ({len(nodes):,})"

@@ -120,10 +120,14 @@ class Output:
         rows = list(rows)
         if not rows:
             return
-        if self.terminal.interactive and not is_too_wide(columns, rows, get_terminal_size().columns):
+        if self.terminal.interactive and not self.is_too_wide(columns, rows):
             self._write(fitted_text(columns, rows, colour=self.terminal.colour))
         else:
             self._write("".join(f"{line}\n" for line in plain_lines(columns, rows)))
+
+    def is_too_wide(self, columns: Sequence[Column], rows: Sequence[Row]) -> bool:
+        """Tell whether a table would not fit the terminal; if there is none, it fits."""
+        return self.terminal.interactive and is_too_wide(columns, rows, get_terminal_size().columns)
 
     @contextmanager
     def paged(self) -> Iterator[None]:

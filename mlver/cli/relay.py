@@ -31,6 +31,8 @@ _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _FROM_KEYBOARD = (signal.SIGINT, signal.SIGQUIT)
 _SILENT_SECONDS, _LATE_SECONDS = 0.2, 5.0
 """How long processes that the command left behind are listened to: while they write, and at most."""
+_SIGN_SECONDS = 5.0
+"""How often whoever waits hears that the command goes on."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _OPOST_PLACE = 1
 
@@ -115,7 +117,11 @@ class _Channel:
 
 
 def run_command(
-    command: Sequence[str], environment: Mapping[str, str], signals: Signals, targets: tuple[int, int]
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    signals: Signals,
+    targets: tuple[int, int],
+    goes_on: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Run a command to its end.
 
@@ -124,6 +130,7 @@ def run_command(
         environment: Its environment.
         signals: What is entered meanwhile.
         targets: Descriptors that its standard output and standard error go to.
+        goes_on: Called every few seconds while it does.
 
     Raises:
         MlverError: It cannot be run.
@@ -140,7 +147,7 @@ def run_command(
         signals.send_to(child, lambda: _copy_window(channels))
         tail = _Tail()
         try:
-            _pass_through(child, channels, tail)
+            _pass_through(child, channels, tail, goes_on)
         finally:
             signals.send_to(None, None)
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -198,7 +205,7 @@ def _copy_window(channels: Sequence[_Channel]) -> None:
                 fcntl.ioctl(channel.our_end, termios.TIOCSWINSZ, size)
 
 
-def _pass_through(child: int, channels: Sequence[_Channel], tail: _Tail) -> None:
+def _pass_through(child: int, channels: Sequence[_Channel], tail: _Tail, goes_on: Callable[[], None]) -> None:
     """Pass on what a command writes until it has ended, and whatever it left behind is silent."""
     with selectors.DefaultSelector() as selector, _End(child) as end:
         selector.register(end.sign, selectors.EVENT_READ, None)
@@ -206,8 +213,12 @@ def _pass_through(child: int, channels: Sequence[_Channel], tail: _Tail) -> None
             selector.register(channel.our_end, selectors.EVENT_READ, channel)
         open_channels = len(channels)
         deadline: float | None = None
+        sign_due = time.monotonic() + _SIGN_SECONDS
         while open_channels or deadline is None:
-            ready = selector.select(None if deadline is None else _SILENT_SECONDS)
+            ready = selector.select(_SIGN_SECONDS if deadline is None else _SILENT_SECONDS)
+            if time.monotonic() >= sign_due:
+                goes_on()
+                sign_due = time.monotonic() + _SIGN_SECONDS
             if deadline is not None and (not ready or time.monotonic() > deadline):
                 return
             for key, _ in ready:

@@ -11,13 +11,12 @@ from mlver.cli.output import Column, Output, Piece
 from mlver.cli.run_documents import run_document
 from mlver.cli.run_views import status_piece
 from mlver.cli.style import Styled
-from mlver.cli.text import count, duration, number
+from mlver.cli.text import count, duration, number, size
 from mlver.cli.views import age_since
 from mlver.history.records import LinkedVersion, RunRecord
 from mlver.ops.runs.details import RunDetails
 
 _OUTPUT_LINES = 20
-_RECORDED = ("folder", "host", "user")
 
 
 def details_document(details: RunDetails) -> dict[str, Any]:
@@ -25,6 +24,7 @@ def details_document(details: RunDetails) -> dict[str, Any]:
     return {
         **run_document(details.run),
         "record": details.record,
+        "courses": details.courses,
         "output": details.output,
         "missing": list(details.missing),
     }
@@ -113,24 +113,54 @@ def _circumstances(details: RunDetails) -> Iterator[tuple[str, Piece]]:
     command = record.get("command")
     if isinstance(command, list) and command:
         yield "command", shlex.join(map(str, command))
-    for name in _RECORDED:
-        if record.get(name):
-            yield name, number(record[name])
-    code = details.run.code
-    if code.get("commit"):
-        branch = f" on {code['branch']}" if code.get("branch") else ""
-        dirty = ", with changes that were not committed" if code.get("dirty") else ""
-        yield "commit", f"{code['commit']}{branch}{dirty}"
-    if code.get("remote"):
-        yield "remote", number(code["remote"])
+    if record.get("folder"):
+        yield "folder", number(record["folder"])
+    yield from _code(details.run.code, record.get("code"))
+    if record.get("user"):
+        yield "user", number(record["user"])
     yield from _machine(record)
 
 
+def _code(code: dict[str, Any], recorded: object) -> Iterator[tuple[str, Piece]]:
+    if code.get("commit"):
+        branch = f" on {code['branch']}" if code.get("branch") else ""
+        kept = " (kept as a patch)" if code.get("patch") else ""
+        dirty = f", with changes that were not committed{kept}" if code.get("dirty") else ""
+        yield "commit", f"{code['commit']}{branch}{dirty}"
+    if code.get("remote"):
+        yield "remote", number(code["remote"])
+    if isinstance(recorded, dict) and recorded.get("untracked_count"):
+        yield "not in git", _some(recorded.get("untracked"), recorded["untracked_count"])
+
+
+def _some(names: object, total: object) -> str:
+    shown = [str(name) for name in names[:5]] if isinstance(names, list) else []
+    return ", ".join(shown) if len(shown) == total else f"{', '.join(shown)}, … ({number(total)} in all)"
+
+
 def _machine(record: dict[str, Any]) -> Iterator[tuple[str, Piece]]:
-    python, hardware, packages = record.get("python"), record.get("hardware"), record.get("packages")
-    if isinstance(python, dict):
-        yield "Python", " ".join(number(value) for value in python.values() if value)
-    if packages:
-        yield "packages", f"{len(packages):,} (--json lists them)"
+    host, python, packages = record.get("host"), record.get("python"), record.get("packages")
+    if isinstance(host, dict):
+        yield "machine", ", ".join(number(value) for value in (host.get("name"), host.get("system")) if value)
+    hardware = record.get("hardware")
     if isinstance(hardware, dict):
-        yield from ((name, number(value)) for name, value in hardware.items() if value)
+        yield "hardware", ", ".join(_hardware(hardware))
+    if isinstance(python, dict) and python:
+        version = f" ({number(python['version'])})" if python.get("version") else ""
+        yield "Python", f"{number(python.get('executable'))}{version}"
+    if packages and isinstance(packages, dict):
+        yield "packages", f"{len(packages):,} (--json lists them)"
+
+
+def _hardware(hardware: dict[str, Any]) -> Iterator[str]:
+    if hardware.get("cpu"):
+        yield number(hardware["cpu"])
+    if hardware.get("cores"):
+        yield count(int(hardware["cores"]), "core")
+    if isinstance(hardware.get("memory_bytes"), int):
+        yield f"{size(hardware['memory_bytes'])} of memory"
+    gpus = hardware.get("gpus")
+    for gpu in gpus if isinstance(gpus, list) else []:
+        if isinstance(gpu, dict) and gpu.get("name"):
+            memory = f" with {size(gpu['memory_bytes'])}" if isinstance(gpu.get("memory_bytes"), int) else ""
+            yield f"{number(gpu['name'])}{memory}"

@@ -66,15 +66,17 @@ def common(lineage: Lineage, first: str, second: str) -> Common:
 def companions(lineage: Lineage, node: str) -> dict[str, int]:
     """Return the versions that were read by runs that follow from a node, or with it, with the steps to the run.
 
-    What the node rests on, and what follows from it, is not meant.
+    What the node rests on, and what follows from it, is not meant; nor are other versions of what follows from it,
+    such as another model's predictions that an evaluation of several read.
     """
     below = reach(lineage, [node], "down")
     own = reach(lineage, [node], "up").keys() | below.keys()
+    alike = {lineage.nodes[each].name for each in below if lineage.nodes[each].kind == "version" and each != node}
     found: dict[str, int] = {}
     for other, steps in below.items():
         if lineage.nodes[other].kind == "run" and other != node:
             for each in lineage.next(other, "up"):
-                if each not in own:
+                if each not in own and lineage.nodes[each].name not in alike:
                     found.setdefault(each, steps)
     return found
 

@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 from mlver.errors import MlverError, UsageError
 from mlver.store.failures import storage_error
@@ -76,7 +76,7 @@ class Journal:
         self._step = -1
         self._time = 0
 
-    def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log(self, metrics: Mapping[str, SupportsFloat], step: int | None = None) -> None:
         """Append values that belong together.
 
         Args:
@@ -111,7 +111,7 @@ class Journal:
             if descriptor >= 0 and os.getpid() == self._process:
                 os.close(descriptor)
 
-    def _define(self, names: tuple[str, ...], metrics: Mapping[str, float]) -> tuple[_Pack, int]:
+    def _define(self, names: tuple[str, ...], metrics: Mapping[str, SupportsFloat]) -> tuple[_Pack, int]:
         """Begin to write rows of a new shape."""
         self._check(names)
         if len(self._shapes) >= _MAX_SHAPES and len(names) > 1:
@@ -179,14 +179,14 @@ def _check_name(name: Any) -> None:
         raise UsageError(f"The name of metric {name[:40]!r}… is longer than {MAX_NAME_BYTES} bytes.")
 
 
-def _check_values(metrics: Mapping[str, float]) -> None:
+def _check_values(metrics: Mapping[str, SupportsFloat]) -> None:
     """Refuse what is no number before anything is written of it."""
     for name, value in metrics.items():
         if not _is_number(value):
             raise _no_number(name, value)
 
 
-def _refusal(metrics: Mapping[str, float], step: Any) -> MlverError:
+def _refusal(metrics: Mapping[str, SupportsFloat], step: Any) -> MlverError:
     """Return the error that names what cannot be logged."""
     for name, value in metrics.items():
         if not _is_number(value):

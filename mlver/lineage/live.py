@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,6 +67,11 @@ class LiveRun:
             _write_owner(self.folder)
         except OSError as error:
             raise storage_error(error, "write", str(self.folder)) from error
+
+    def give_sign(self) -> None:
+        """Leave a sign that the run goes on: so it is known how long one did whose process died silently."""
+        with suppress(OSError):  # whoever took the run for dead has removed it; and a full disk is no reason to stop
+            os.utime(self.folder / OWNER_NAME)
 
     def remove(self) -> None:
         """Remove the live folder: the run is over."""

@@ -30,6 +30,7 @@ from mlver.repository.labels import Labels
 from mlver.repository.opened import AnyPath
 from mlver.repository.sharing import Sharing
 from mlver.repository.signatures import Signatures
+from mlver.repository.tracing import Tracing
 from mlver.repository.upkeep import Upkeep
 from mlver.repository.versions import Versions
 
@@ -49,7 +50,7 @@ class _Open:
         return partial(_open_file, instance)
 
 
-class Repository(Versions, Labels, Copies, Comparisons, Upkeep, Signatures, Sharing, Automation):
+class Repository(Versions, Labels, Copies, Comparisons, Upkeep, Signatures, Sharing, Tracing, Automation):
     """A repository, opened. Use one from one thread at a time; any number of processes may have it open.
 
     Args:

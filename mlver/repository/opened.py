@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mlver.ops.opening import OpenRepository
-from mlver.repository.surroundings import environment
+from mlver.repository.surroundings import environment, run_variable
 from mlver.store.sqlite import CacheDamaged
 
 T = TypeVar("T")
+_LOGGER = logging.getLogger("mlver")
 AnyPath = str | os.PathLike[str]
 
 
@@ -24,10 +25,12 @@ class Opened:
 
     def __init__(self, opened: OpenRepository) -> None:
         self._opened = opened
+        self._own_run: str | None = None  # else what is done belongs to the run that this process is part of, if it is
         opened.use_hooks(environment())
 
     def _run(self, operation: Callable[[], T]) -> T:
         """Run an operation, and once more on a new cache if the cache turns out to be damaged; then tell the hooks."""
+        self._opened.run_variable = self._own_run or run_variable()
         try:
             try:
                 return operation()
@@ -35,6 +38,9 @@ class Opened:
                 self._opened.reopen(damage)
                 return operation()
         finally:
+            for notice in self._opened.notices:
+                _LOGGER.warning("%s", notice)
+            self._opened.notices.clear()
             if self._opened.hooks is not None:
                 for problem in self._opened.hooks.finish(self._opened):
-                    logging.getLogger("mlver").warning("%s", problem)
+                    _LOGGER.warning("%s", problem)

@@ -15,18 +15,18 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, SupportsFloat, TypeVar
 
 from mlver.errors import UsageError
-from mlver.history.records import MetricSummary
+from mlver.history.records import LinkedVersion, MetricSummary, VersionRecord
 from mlver.ids import RunId
 from mlver.lineage.journal import Journal
 from mlver.lineage.live import live_folder
 from mlver.ops.opening import find_repository, open_repository
 from mlver.ops.runs.current import current_run, run_variable
 from mlver.repository import Repository, surroundings
+from mlver.repository.nodes import Version
 from mlver.repository.opened import AnyPath
-from mlver.repository.used import UsedVersion
 
 if TYPE_CHECKING:
     from mlver.ops.add import AddResult
@@ -172,7 +172,7 @@ class Run:
         """Whether this process is the one that began the run, or took part in it: not one that was forked since."""
         return os.getpid() == self._process
 
-    def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log(self, metrics: Mapping[str, SupportsFloat], step: int | None = None) -> None:
         """Record metrics that belong together. It costs some microseconds, and is on disk in the next instant.
 
         Args:
@@ -187,7 +187,7 @@ class Run:
             raise self._over()
         self._journal.log(metrics, step)
 
-    def use(self, revision: str, role: str | None = None) -> UsedVersion:
+    def use(self, revision: str, role: str | None = None) -> Version:
         """Record that the run reads a version, and return it.
 
         Args:
@@ -203,7 +203,7 @@ class Run:
 
         run = self._going_on()
         found = self._with(lambda repository: use_version(repository._opened, run, revision, role).version)
-        return UsedVersion(self._root, found)
+        return Version(self._root, _link(found, role))
 
     def add(self, *paths: AnyPath, **details: Any) -> AddResult | None:
         """Make files a version that this run made; see `Repository.add` for the arguments.
@@ -291,7 +291,7 @@ class Run:
         """Work on the repository, which is opened for it: so any thread may, and nothing stays open for days."""
         with Repository.open(self._root.parent) as repository:
             if self.id is not None:
-                repository._opened.run_variable = run_variable(repository._opened, self.id)
+                repository._own_run = run_variable(repository._opened, self.id)
             return repository._run(lambda: work(repository))
 
 
@@ -301,12 +301,13 @@ class _Silent(Run):
     def __init__(self, root: Path, config: dict[str, Any]) -> None:
         super().__init__(root, None, config, (), None, None)
 
-    def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log(self, metrics: Mapping[str, SupportsFloat], step: int | None = None) -> None:
         """Do nothing: the process of rank 0 logs."""
 
-    def use(self, revision: str, role: str | None = None) -> UsedVersion:  # noqa: ARG002
+    def use(self, revision: str, role: str | None = None) -> Version:
         """Return a version, without a word: the process of rank 0 says that it is used."""
-        return UsedVersion(self._root, self._with(lambda repository: repository.resolve(revision)))
+        found = self._with(lambda repository: repository.resolve(revision))
+        return Version(self._root, _link(found, role))
 
     def add(self, *paths: AnyPath, **details: Any) -> AddResult | None:  # noqa: ARG002
         """Do nothing: the process of rank 0 adds."""
@@ -320,6 +321,10 @@ class _Silent(Run):
     def summary(self) -> dict[str, MetricSummary]:
         """Nothing: this process has logged nothing."""
         return {}
+
+
+def _link(version: VersionRecord, role: str | None) -> LinkedVersion:
+    return LinkedVersion(version.artifact, version.number, version.id, role)
 
 
 def _exit_code(error: SystemExit) -> int:

@@ -32,6 +32,7 @@ FREE = {
     "tracked",
     "code",
     "record",
+    "courses",
 }
 """Objects whose keys are the user's, where their type is `object`."""
 SHARED = {"version", "artifact", "event", "bytes", "reference", "change", "run", "link", "node", "shared", "remote"}

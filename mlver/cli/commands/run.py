@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -90,6 +91,10 @@ def _check_program(program: str) -> None:
     if not program:
         raise UsageError("The command is empty.", "Write it after --: mlver run -- python train.py")
     if shutil.which(program) is None:
+        if os.sep in program and Path(program).is_file():
+            raise NotFoundError(
+                f"{program!r} may not be executed.", f"Name its interpreter, or: chmod +x {shlex.quote(program)}"
+            )
         raise NotFoundError(f"There is no program {program!r}.", "Write it after --: mlver run -- python train.py")
 
 
@@ -114,7 +119,7 @@ def _run(
     sys.stdout.flush()
     targets = (1, 2) if call.mode is Mode.HUMAN else (2, 2)
     try:
-        return run_command(arguments, environment, signals, targets)
+        return run_command(arguments, environment, signals, targets, run.live.give_sign)
     except MlverError:
         _end(root, run, Ended(_NOT_EXECUTED, False, ""))
         raise

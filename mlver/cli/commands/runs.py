@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -28,6 +28,10 @@ EXAMPLES = (
 
 SHOWN = 100
 """Runs shown to people unless they say otherwise; scripts (`--json`, `-q`) get all."""
+
+_NARROWER = ("MADE", "JOB TYPE", "CONFIG")
+"""What is left out first where a terminal has no room for all."""
+T = TypeVar("T")
 
 _Filter = Annotated[str | None, typer.Option("--filter", metavar="EXPR", help="Only runs for which this holds.")]
 _Sort = Annotated[
@@ -131,7 +135,19 @@ def _table(out: Output, runs: Sequence[RunRecord]) -> None:
     ]
     rows = [_row(run) for run in runs]
     used = [position for position in range(len(columns)) if position < 4 or any(row[position] for row in rows)]
-    out.table([columns[position] for position in used], [[row[position] for position in used] for row in rows])
+    left_out = []
+    for title in _NARROWER:
+        if not out.is_too_wide(_chosen(columns, used), [_chosen(row, used) for row in rows]):
+            break
+        left_out += [title for position in used if columns[position].title == title]
+        used = [position for position in used if columns[position].title != title]
+    out.table(_chosen(columns, used), [_chosen(row, used) for row in rows])
+    if left_out:
+        out.note(f"The terminal is too narrow for {', '.join(left_out)}: see mlver show RUN, or choose --columns.")
+
+
+def _chosen(items: Sequence[T], positions: Sequence[int]) -> list[T]:
+    return [items[position] for position in positions]
 
 
 def _row(run: RunRecord) -> list[Piece]:

@@ -7,8 +7,8 @@ needs: no pager, no external or text-converting diff, no monitor, no hooks. It t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -17,12 +17,16 @@ from mlver.lineage.capture.processes import Answer, ask
 from mlver.lineage.capture.secrets import without_credentials
 
 MAX_PATCH_BYTES = 16 << 20
+MAX_CHANGED_BYTES = 8 << 20
+"""Of a file before or after: a larger one is no code, and would take git seconds. It is left out of the patch."""
 MAX_UNTRACKED = 100
 """Names that are recorded; there may be more files."""
 _QUIET = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
-_STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--ignore-submodules=dirty")
+_STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--ignore-submodules=dirty")
 _PLAIN = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-relative", "--unified=3")
 _DIFF = ("diff", "--binary", "--full-index", *_PLAIN, "--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules=dirty")
+_MAX_PATHS = 500
+"""Of more changed files, those whose size before matters are not looked for: a command line is not endless."""
 _OWN_FOLDER = ".mlver/"
 
 
@@ -32,8 +36,10 @@ class CapturedCode:
 
     Attributes:
         document: `commit`, `branch`, `remote` and `root` (texts or null), `dirty` (a boolean), `untracked` (at most 100
-            paths), `untracked_count`, and `patch`, null, for the id of the patch's blob. Empty if there is no code.
-        patch: What `git apply` makes the present state of the commit; None if nothing was changed, or it is too large.
+            paths), `untracked_count`, and `patch`, null, for the id of its blob; `left_out` (at most 100 paths) if
+            files are too large for the patch. Empty if there is no code.
+        patch: What `git apply` makes the present state of the commit, but for those files; None if nothing was changed,
+            or it is too large.
         notes: What could not be recorded, as sentences.
     """
 
@@ -53,41 +59,84 @@ def capture_code(folder: Path, environment: Mapping[str, str]) -> CapturedCode:
     """
     answers = _ask_all(
         {
-            "status": lambda: _git(folder, environment, *_STATUS),
+            "status": lambda: _git(folder, environment, *_STATUS, "--untracked-files=normal"),
             "root": lambda: _git(folder, environment, "rev-parse", "--show-toplevel"),
             "remote": lambda: _git(folder, environment, "config", "--get", "remote.origin.url"),
-            "diff": lambda: _git(folder, environment, *_DIFF, "HEAD", max_bytes=MAX_PATCH_BYTES),
         }
     )
     if answers["root"].problem is not None:
         return CapturedCode({}, None, (_why_none(folder, answers["root"].problem),))
-    if answers["status"].problem is not None:
-        return CapturedCode({}, None, (f"The state of the code is not recorded: git {answers['status'].problem}.",))
-    return _captured(answers)
-
-
-def _captured(answers: Mapping[str, Answer]) -> CapturedCode:
-    commit, branch, changed, untracked = _read_status(answers["status"].output)
     notes = []
-    if commit is None:
-        notes.append("The git repository has no commit: which code ran is not recorded.")
-    diff = answers["diff"]
-    patch = diff.output if commit is not None and diff.problem is None and diff.output else None
-    if commit is not None and diff.problem is not None:
-        notes.append(f"What was changed since the commit is not recorded: git diff {diff.problem}.")
-    if untracked:
-        notes.append(_about_untracked(untracked))
+    status = answers["status"]
+    if status.problem is not None:  # most likely there are too many files that git does not know
+        notes.append(f"Which files git does not know is not recorded: git {status.problem}.")
+        status = _git(folder, environment, *_STATUS, "--untracked-files=no")
+    if status.problem is not None:
+        return CapturedCode({}, None, (f"The state of the code is not recorded: git {status.problem}.",))
+    root = os.fsdecode(answers["root"].output).rstrip("\n")
+    state = _read_status(status.output)
+    patch = _Patch() if not state.changed or state.commit is None else _patch(Path(root), environment, state.changed)
     document = {
-        "commit": commit,
-        "branch": branch,
+        "commit": state.commit,
+        "branch": state.branch,
         "remote": without_credentials(_text(answers["remote"].output)) or None,
-        "root": _text(answers["root"].output) or None,
-        "dirty": changed,
+        "root": _writable(root) or None,
+        "dirty": bool(state.changed),
         "patch": None,
-        "untracked": untracked[:MAX_UNTRACKED],
-        "untracked_count": len(untracked),
+        "untracked": list(map(_writable, state.untracked[:MAX_UNTRACKED])),
+        "untracked_count": len(state.untracked),
     }
-    return CapturedCode(document, patch, tuple(notes))
+    if patch.left_out:
+        document["left_out"] = list(map(_writable, patch.left_out[:MAX_UNTRACKED]))
+    return CapturedCode(document, patch.content, (*notes, *_notes(state, patch)))
+
+
+def _notes(state: _State, patch: _Patch) -> Iterator[str]:
+    if state.commit is None:
+        yield "The git repository has no commit: which code ran is not recorded."
+    if patch.problem is not None:
+        yield f"What was changed since the commit is not recorded: git diff {patch.problem}."
+    if patch.left_out:
+        yield f"Too large for the patch of what was changed since the commit: {_listed(patch.left_out)}."
+    if state.untracked:
+        yield f"Not in git, and so not recorded as code: {_listed(state.untracked)}."
+
+
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    """What was changed since the commit; `left_out` are paths of files that are not in it."""
+
+    content: bytes | None = None
+    left_out: list[str] = field(default_factory=list)
+    problem: str | None = None
+
+
+def _patch(root: Path, environment: Mapping[str, str], changed: list[str]) -> _Patch:
+    large = {path for path in changed if _size(root / path) > MAX_CHANGED_BYTES}
+    if len(changed) <= _MAX_PATHS:
+        listing = _git(root, environment, "ls-tree", "-l", "-z", "--full-tree", "HEAD", "--", *changed)
+        large.update(_large_before(listing.output))
+    left_out = sorted(large)
+    apart = [f":(top,exclude,literal){path}" for path in left_out]
+    arguments = [*_DIFF, "HEAD", "--", ":(top)", *apart]
+    answer = _git(root, environment, *arguments, max_bytes=MAX_PATCH_BYTES)
+    return _Patch(answer.output or None if answer.problem is None else None, left_out, answer.problem)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # it was deleted
+        return 0
+
+
+def _large_before(listing: bytes) -> Iterator[str]:
+    """Yield the paths of large files in what `git ls-tree -l -z` says."""
+    for line in os.fsdecode(listing).split("\0"):
+        head, _, path = line.partition("\t")
+        size = head.rpartition(" ")[2]
+        if size.isdecimal() and int(size) > MAX_CHANGED_BYTES:
+            yield path
 
 
 def _git(folder: Path, environment: Mapping[str, str], *arguments: str, max_bytes: int = 64 << 20) -> Answer:
@@ -110,35 +159,47 @@ def _ask_all(questions: Mapping[str, Callable[[], Answer]]) -> dict[str, Answer]
     return answers
 
 
-def _read_status(output: bytes) -> tuple[str | None, str | None, bool, list[str]]:
-    """Read `git status --porcelain=v2 -z`: commit, branch, whether tracked files were changed, and untracked paths."""
-    commit = branch = None
-    changed = False
-    untracked: list[str] = []
-    entries = iter(_text(output).split("\0"))
+@dataclass(slots=True)
+class _State:
+    """What git says: the commit, the branch, and paths of changed files and of those that it does not know."""
+
+    commit: str | None = None
+    branch: str | None = None
+    changed: list[str] = field(default_factory=list)
+    untracked: list[str] = field(default_factory=list)
+
+
+_FIELDS_BEFORE_PATH = {"1": 7, "2": 8, "u": 9}
+"""Of entries of `git status --porcelain=v2`, after the kind."""
+
+
+def _read_status(output: bytes) -> _State:
+    """Read `git status --porcelain=v2 -z`."""
+    state = _State()
+    entries = iter(os.fsdecode(output).split("\0"))
     for entry in entries:
         kind, _, rest = entry.partition(" ")
         if kind == "#":
             name, _, value = rest.partition(" ")
-            commit = value if name == "branch.oid" and value != "(initial)" else commit
-            branch = value if name == "branch.head" and value != "(detached)" else branch
+            state.commit = value if name == "branch.oid" and value != "(initial)" else state.commit
+            state.branch = value if name == "branch.head" and value != "(detached)" else state.branch
         elif kind == "?":
             if not _is_own(rest):
-                untracked.append(rest)
-        elif kind in ("1", "2", "u"):
-            changed = True
+                state.untracked.append(rest)
+        elif kind in _FIELDS_BEFORE_PATH:
+            state.changed.append(rest.split(" ", _FIELDS_BEFORE_PATH[kind])[-1])
             if kind == "2":
-                next(entries, None)  # where it was before
-    return commit, branch, changed, untracked
+                state.changed.append(next(entries, ""))  # where it was before
+    return state
 
 
 def _is_own(path: str) -> bool:
     return f"/{path}".endswith(f"/{_OWN_FOLDER}") or f"/{_OWN_FOLDER}" in f"/{path}"
 
 
-def _about_untracked(untracked: list[str]) -> str:
-    shown = ", ".join(untracked[:3]) + (", …" if len(untracked) > 3 else "")
-    return f"Not in git, and so not recorded as code: {shown} ({len(untracked)} in all)."
+def _listed(paths: list[str]) -> str:
+    shown = ", ".join(map(_writable, paths[:3])) + (", …" if len(paths) > 3 else "")
+    return f"{shown} ({len(paths):,} in all)" if len(paths) > 1 else shown
 
 
 def _why_none(folder: Path, problem: str) -> str:
@@ -150,4 +211,9 @@ def _why_none(folder: Path, problem: str) -> str:
 
 
 def _text(output: bytes) -> str:
-    return os.fsdecode(output).encode("utf-8", "backslashreplace").decode().strip("\n")
+    return _writable(os.fsdecode(output)).strip("\n")
+
+
+def _writable(text: str) -> str:
+    """Return a path as it may be stored: one need not be valid Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +65,7 @@ def ask(
 def _listen(process: subprocess.Popen[bytes], max_bytes: int, seconds: float) -> Answer:
     from threading import Timer
 
-    late = Timer(seconds, process.kill)
+    late = Timer(seconds, _kill, [process])
     late.daemon = True
     late.start()
     pieces: list[bytes] = []
@@ -77,13 +79,19 @@ def _listen(process: subprocess.Popen[bytes], max_bytes: int, seconds: float) ->
         is_late = not late.is_alive()
         late.cancel()
         if size > max_bytes:
-            process.kill()
+            _kill(process)
     code = process.wait()
     if is_late:
         return Answer(b"", f"took longer than {seconds:g} s")
     if size > max_bytes:
         return Answer(b"", f"wrote more than {max_bytes >> 20} MiB")
     return Answer(b"".join(pieces), None if code == 0 else f"failed with exit code {code}")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process with what it started, which would keep its output open."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def parent_command() -> list[str]:

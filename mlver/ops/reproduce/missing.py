@@ -49,6 +49,8 @@ def _missing_code(repository: OpenRepository, recipe: Recipe, git: Git) -> Itera
         yield "What was changed since the commit was recorded, but is not here: mlver fetch."
     if recipe.dirty and recipe.patch is None:
         yield "Something was changed since the commit, and what was not recorded."
+    if recipe.left_out:
+        yield f"Files that were changed since the commit were too large to be recorded: {', '.join(recipe.left_out)}."
     if recipe.untracked:
         more = f" and {len(recipe.untracked) - _SHOWN} more" if len(recipe.untracked) > _SHOWN else ""
         names = ", ".join(recipe.untracked[:_SHOWN])

@@ -42,6 +42,7 @@ class Recipe:
         dirty: Something was changed since the commit.
         patch: The blob that says what.
         untracked: Files that git did not know, which were not recorded.
+        left_out: Files that were changed since the commit, and are not in the patch.
         inputs: Versions that it used.
         places: Folders that they were in, of that machine, by their ids, as far as is known.
         python: Its version.
@@ -61,6 +62,7 @@ class Recipe:
     dirty: bool = False
     patch: BlobId | None = None
     untracked: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     inputs: tuple[LinkedVersion, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict)
     python: str | None = None
@@ -127,6 +129,7 @@ def _recipe(
         dirty=bool(code.get("dirty")),
         patch=BlobId(patch) if patch and _BLOB.fullmatch(patch) else None,
         untracked=tuple(_words(code.get("untracked"))),
+        left_out=tuple(_words(code.get("left_out"))),
         inputs=inputs,
         places=_texts(record.get("places"), _LINE, _LINE),
         python=_of(python.get("version"), str),

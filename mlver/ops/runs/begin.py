@@ -21,8 +21,8 @@ from mlver.ops.runs.places import places_of
 from mlver.ops.values import check_metadata
 
 MAX_NAME_CHARACTERS = 128
-CODE_FIELDS = ("commit", "branch", "remote", "dirty", "patch")
-"""What is said of the code in events: all but long lists."""
+CODE_FIELDS = ("commit", "branch", "remote", "dirty", "patch", "left_out")
+"""What is said of the code in events: all but what git does not know."""
 
 
 def new_run_id() -> RunId:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlver.history.records import RunRecord
+from mlver.history.run_blob import MAX_BLOB_BYTES
+from mlver.lineage.journal import has_journals
+from mlver.lineage.live import live_folder
 from mlver.ops.opening import OpenRepository
 from mlver.ops.runs.blobs import read_blob, read_record
+
+if TYPE_CHECKING:
+    from mlver.lineage.series import Series
 
 _POINTS = 200
 
@@ -32,7 +39,13 @@ class RunDetails:
 
 
 def run_details(repository: OpenRepository, run: RunRecord) -> RunDetails:
-    """Return a run with what it left; that something of it is damaged is said and hides nothing else."""
+    """Return a run with what it left; that something of it is damaged is said and hides nothing else.
+
+    Of a run that goes on here, metrics are those so far.
+
+    Raises:
+        MlverError: Something cannot be read.
+    """
     from mlver.errors import IntegrityError
 
     missing: list[str] = []
@@ -44,7 +57,8 @@ def run_details(repository: OpenRepository, run: RunRecord) -> RunDetails:
     except IntegrityError as error:
         missing.append(error.message)
     try:
-        courses = {} if run.series is None else _courses(read_blob(repository, run.series))
+        run, series = _with_series(repository, run)
+        courses = {} if series is None else _courses(series)
     except IntegrityError as error:
         missing.append(error.message)
     try:
@@ -52,6 +66,35 @@ def run_details(repository: OpenRepository, run: RunRecord) -> RunDetails:
     except IntegrityError as error:
         missing.append(error.message)
     return RunDetails(run, record, courses, output, tuple(missing))
+
+
+def run_series(repository: OpenRepository, run: RunRecord, metrics: Collection[str] | None = None) -> dict[str, Series]:
+    """Return all values of a run's metrics: of one that goes on here, those so far.
+
+    Args:
+        repository: The repository.
+        run: The run.
+        metrics: Only these; None for all.
+
+    Raises:
+        IntegrityError: They are damaged, or missing here and at the remotes.
+        MlverError: They cannot be read.
+    """
+    from mlver.lineage.series import read_series
+
+    blob = _with_series(repository, run)[1]
+    return {} if blob is None else read_series(blob, metrics)
+
+
+def _with_series(repository: OpenRepository, run: RunRecord) -> tuple[RunRecord, bytes | None]:
+    """Return a run with all its values: of one that goes on here, and has said nothing yet in the log, those so far."""
+    folder = live_folder(repository.root, run.id)
+    if run.status != "running" or not has_journals(folder):
+        return run, None if run.series is None else read_blob(repository, run.series)
+    from mlver.lineage.journal_reader import read_course
+
+    course = read_course(folder, MAX_BLOB_BYTES)
+    return run._replace(metrics=course.metrics), course.series
 
 
 def _courses(blob: bytes) -> dict[str, list[float]]:

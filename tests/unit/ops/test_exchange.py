@@ -35,10 +35,10 @@ def told(repository: Repository, model: Path) -> Repository:
     repository.add(model, name="data", type="dataset", tags=["t"], metadata={"license": "https://x.org/l"})
     opened = repository._opened
     run = begin_run(opened, name="first", job_type="train", config={"lr": 0.5}, record=RECORD, uses=["data:v0"])
-    opened.run_variable = run_variable(opened, run)
+    repository._own_run = run_variable(opened, run)
     (model / "w").write_bytes(b"weights")
     repository.add(model / "w", name="net", type="t")
-    opened.run_variable = None
+    repository._own_run = None
     summary = MetricSummary(0.5, 0.25, 0.75, 3, 0)
     end_run(opened, run, RunOutcome("finished", 0, 1.5, {"acc": summary}, None, None))
     failed = begin_run(opened, job_type="eval", uses=["net:v0"])

@@ -60,10 +60,10 @@ def made(repository: Repository, folder: Path, record: Mapping[str, Any] | None 
     patch = None if record and "code" in record else captured.patch
     document = {"command": ["sh", "-c", "echo $X 'a b'"], "folder": str(folder), "code": captured.document}
     run = begin_run(opened, name="first", record={**document, **(record or {})}, patch=patch, uses=["data:v0"])
-    opened.run_variable = run_variable(opened, run)
+    repository._own_run = run_variable(opened, run)
     (folder / "w").write_text("weights")
     repository.add(folder / "w", name="net", type="t")
-    opened.run_variable = None
+    repository._own_run = None
     end_run(opened, run, RunOutcome("finished", 0, 1.0, {}, None, None))
 
 

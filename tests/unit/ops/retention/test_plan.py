@@ -304,11 +304,11 @@ def test_what_a_run_used_stays(trained: Repository, tmp_path: Path) -> None:
     from mlver.ops.runs.begin import begin_run
 
     run = begin_run(trained._opened, name="train", uses=["d:v0"])
-    trained._opened.run_variable = f"{run}@{trained.path}"
+    trained._own_run = f"{run}@{trained.path}"
     try:
         derive(trained, tmp_path, 50, "net")
     finally:
-        trained._opened.run_variable = None
+        trained._own_run = None
     trained.retain({"last": 1, "sources": True}, artifact="d")
     assert trained.gc(dry_run=True).removed == ()
     trained.retain({"last": 1}, artifact="d")
