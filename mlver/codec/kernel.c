@@ -80,7 +80,7 @@ static int bit_length(u64 value)
     return value ? 64 - __builtin_clzll(value) : 0;
 }
 
-#if defined(__AVX2__)
+#if defined(__AVX2__) && defined(__BMI2__)
 #define FINDS_BYTES 1
 /* Which bytes of a block there are of a kind: bit i of found[i / 64]. */
 INLINE void equal_bytes(const u8 *bytes, u8 value, u64 *found)
@@ -93,6 +93,18 @@ INLINE void equal_bytes(const u8 *bytes, u8 value, u64 *found)
     }
 }
 
+/* Which of a block's bytes are the same as others. */
+INLINE void same_bytes(const u8 *bytes, const u8 *others, u64 *found)
+{
+    for (int i = 0; i < BLOCK / 64; i++) {
+        __m256i low = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(bytes + 64 * i)),
+                                        _mm256_loadu_si256((const __m256i *)(others + 64 * i)));
+        __m256i high = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(bytes + 64 * i + 32)),
+                                         _mm256_loadu_si256((const __m256i *)(others + 64 * i + 32)));
+        found[i] = (u32)_mm256_movemask_epi8(low) | (u64)(u32)_mm256_movemask_epi8(high) << 32;
+    }
+}
+
 /* The same for those above a value; all are below 128. */
 INLINE void larger_bytes(const u8 *bytes, u8 value, u64 *found)
 {
@@ -101,6 +113,59 @@ INLINE void larger_bytes(const u8 *bytes, u8 value, u64 *found)
         __m256i low = _mm256_cmpgt_epi8(_mm256_loadu_si256((const __m256i *)(bytes + 64 * i)), least);
         __m256i high = _mm256_cmpgt_epi8(_mm256_loadu_si256((const __m256i *)(bytes + 64 * i + 32)), least);
         found[i] = (u32)_mm256_movemask_epi8(low) | (u64)(u32)_mm256_movemask_epi8(high) << 32;
+    }
+}
+/* The same for those below a value, which are below 128 too. */
+INLINE void smaller_bytes(const u8 *bytes, u8 value, u64 *found)
+{
+    const __m256i most = _mm256_set1_epi8((char)value);
+    for (int i = 0; i < BLOCK / 64; i++) {
+        __m256i low = _mm256_cmpgt_epi8(most, _mm256_loadu_si256((const __m256i *)(bytes + 64 * i)));
+        __m256i high = _mm256_cmpgt_epi8(most, _mm256_loadu_si256((const __m256i *)(bytes + 64 * i + 32)));
+        found[i] = (u32)_mm256_movemask_epi8(low) | (u64)(u32)_mm256_movemask_epi8(high) << 32;
+    }
+}
+
+/* The lowest of bytes. */
+INLINE u8 lowest_byte(__m256i bytes)
+{
+    __m128i least = _mm_min_epu8(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+    least = _mm_min_epu8(least, _mm_srli_epi16(least, 8));
+    return (u8)_mm_cvtsi128_si32(_mm_minpos_epu16(_mm_and_si128(least, _mm_set1_epi16(255))));
+}
+
+/* 255 in the bytes of which a bit is set, the lowest for the first. */
+INLINE u64 as_bytes(u64 eight_bits)
+{
+    return _pdep_u64(eight_bits & 255, UINT64_C(0x0101010101010101)) * 255;
+}
+
+/* Puts the bytes of a block that are chosen one after another, and returns where they end. Up to eight bytes more are
+ * written, but none beyond as many as the block has. */
+INLINE u8 *kept_bytes(const u8 *bytes, const u64 *chosen, u8 *to)
+{
+    for (int i = 0; i < BLOCK / 8; i++) {
+        u64 eight, bits = chosen[i / 8] >> (8 * (i & 7)) & 255;
+        memcpy(&eight, bytes + 8 * i, 8);
+        eight = _pext_u64(eight, as_bytes(bits));
+        memcpy(to, &eight, 8);
+        to += __builtin_popcountll(bits);
+    }
+    return to;
+}
+
+/* Undoes it for two sources, of which one has the chosen ones; eight bytes more than are taken are read of each. */
+INLINE void mixed_bytes(const u8 *chosen_ones, const u8 *others, const u64 *chosen, u8 *to)
+{
+    for (int i = 0; i < BLOCK / 8; i++) {
+        u64 ours, theirs, bits = chosen[i / 8] >> (8 * (i & 7)) & 255, mask = as_bytes(bits);
+        int count = __builtin_popcountll(bits);
+        memcpy(&ours, chosen_ones, 8);
+        memcpy(&theirs, others, 8);
+        ours = _pdep_u64(ours, mask) | _pdep_u64(theirs, ~mask);
+        memcpy(to + 8 * i, &ours, 8);
+        chosen_ones += count;
+        others += 8 - count;
     }
 }
 #else

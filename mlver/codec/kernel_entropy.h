@@ -25,8 +25,12 @@ EXPORT void mlver_count(const u8 *classes, const u8 *symbols, i64 count, u32 *co
 
 /* What symbols are coded by: by class and symbol. */
 typedef struct {
-    u32 reciprocal[MAX_CLASSES * SYMBOLS];
-    u32 share_and_start[MAX_CLASSES * SYMBOLS]; /* the share less one, and above that what is before it */
+    u32 reciprocal;
+    u32 share_and_start; /* the share less one, and above that what is before it */
+} Code;
+
+typedef struct {
+    Code of[MAX_CLASSES * SYMBOLS];
 } Codes;
 
 static void fill_codes(const u16_any *shares, Codes *codes)
@@ -41,8 +45,8 @@ static void fill_codes(const u16_any *shares, Codes *codes)
             i64 at = class * SYMBOLS + symbol;
             if (share) {
                 /* Rounded down: a quotient by it is right, or one too small. */
-                codes->reciprocal[at] = share > 1 ? (u32)((UINT64_C(1) << 32) / share) : UINT32_MAX;
-                codes->share_and_start[at] = (share - 1) | start << PROBABILITY_BITS;
+                codes->of[at].reciprocal = share > 1 ? (u32)((UINT64_C(1) << 32) / share) : UINT32_MAX;
+                codes->of[at].share_and_start = (share - 1) | start << PROBABILITY_BITS;
             }
             start += share;
         }
@@ -77,8 +81,13 @@ static i64 encode_eight(const u8 *classes, const u8 *symbols, const Codes *codes
     __m256i class = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)classes));
     __m256i symbol = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)symbols));
     __m256i at = _mm256_add_epi32(_mm256_mullo_epi32(class, _mm256_set1_epi32(SYMBOLS)), symbol);
-    __m256i both = _mm256_i32gather_epi32((const int *)codes->share_and_start, at, 4);
-    __m256i reciprocal = _mm256_i32gather_epi32((const int *)codes->reciprocal, at, 4);
+    /* Half as many loads as if the two were apart; what is in the middle of each half comes out the other way round. */
+    at = _mm256_permutevar8x32_epi32(at, _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7));
+    const long long *table = (const long long *)codes->of;
+    __m256 half = _mm256_castsi256_ps(_mm256_i32gather_epi64(table, _mm256_castsi256_si128(at), 8));
+    __m256 other = _mm256_castsi256_ps(_mm256_i32gather_epi64(table, _mm256_extracti128_si256(at, 1), 8));
+    __m256i both = _mm256_castps_si256(_mm256_shuffle_ps(half, other, 0xDD));
+    __m256i reciprocal = _mm256_castps_si256(_mm256_shuffle_ps(half, other, 0x88));
     __m256i below = _mm256_and_si256(both, low), share = _mm256_add_epi32(below, one);
     /* The state is full if its 12 highest bits are the share or more. */
     __m256i is_full = _mm256_cmpgt_epi32(_mm256_srli_epi32(state, 32 - PROBABILITY_BITS), below);
@@ -130,12 +139,12 @@ EXPORT i64 mlver_entropy_encode(const u8 *classes, const u8 *symbols, i64 count,
         i -= 1;
         lane -= 1;
         i64 cell = classes[i] * SYMBOLS + symbols[i];
-        u32 share = (codes.share_and_start[cell] & (SLOTS - 1)) + 1, state = states[lane];
+        const Code code = codes.of[cell];
+        u32 share = (code.share_and_start & (SLOTS - 1)) + 1, state = states[lane];
         words[at - 1] = (uint16_t)state;
         u32 full = state >> (32 - PROBABILITY_BITS) >= share;
         at -= full;
-        states[lane] =
-            coded(state >> (16 * full), codes.reciprocal[cell], share, codes.share_and_start[cell] >> PROBABILITY_BITS);
+        states[lane] = coded(state >> (16 * full), code.reciprocal, share, code.share_and_start >> PROBABILITY_BITS);
     }
     for (i64 lane_out = 0; lane_out < lanes; lane_out++)
         out_states[lane_out] = states[lane_out];

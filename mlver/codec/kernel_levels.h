@@ -3,6 +3,7 @@
  */
 
 #define BITS (8 * WIDTH)
+#define PACKS_BITS (FINDS_BYTES && WIDTH < 8)
 /* Residuals of at least this many bits come from signs that differ, and say nothing of the step. */
 #define ODD_BITS (WIDTH == 1 ? BITS : BITS - 3)
 /* GROUP elements have at most 48 low bits, or 56 of one, which with 7 that wait go into a word. */
@@ -87,6 +88,46 @@ typedef struct {
     u8 low, high;
 } NAME(Range);
 
+#if FINDS_BYTES && (WIDTH == 2 || WIDTH == 4)
+/* The classes of a whole block's elements: compilers do not see that they fit the width of the elements. */
+INLINE NAME(Range) NAME(whole_block_classes)(const T *base, int shift, u32 mask, u32 top, u8 *classes)
+{
+    const __m128i by = _mm_cvtsi32_si128(shift);
+    __m256i lowest = _mm256_set1_epi8(MAX_CLASSES - 1), highest = _mm256_setzero_si256();
+#if WIDTH == 2
+    const __m256i masks = _mm256_set1_epi16((short)mask), last = _mm256_set1_epi16(MAX_CLASSES - 1);
+    const __m256i tops = _mm256_set1_epi16((short)(top < 65535 ? top : 65535));
+#else
+    const __m256i masks = _mm256_set1_epi32((int)mask), last = _mm256_set1_epi32(MAX_CLASSES - 1);
+    const __m256i tops = _mm256_set1_epi32((int)top);
+    const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+#endif
+    for (int i = 0; i < BLOCK; i += 32) {
+        __m256i parts[WIDTH], found;
+        for (int part = 0; part < WIDTH; part++) {
+            __m256i of_base = _mm256_loadu_si256((const __m256i *)(base + i + part * (32 / WIDTH)));
+#if WIDTH == 2
+            __m256i fields = _mm256_and_si256(_mm256_srl_epi16(of_base, by), masks);
+            parts[part] = _mm256_min_epu16(_mm256_subs_epu16(tops, fields), last);
+#else
+            __m256i fields = _mm256_and_si256(_mm256_srl_epi32(of_base, by), masks);
+            parts[part] = _mm256_min_epu32(_mm256_sub_epi32(_mm256_max_epu32(tops, fields), fields), last);
+#endif
+        }
+#if WIDTH == 2
+        found = _mm256_permute4x64_epi64(_mm256_packus_epi16(parts[0], parts[1]), 0xD8);
+#else
+        found = _mm256_packus_epi16(_mm256_packus_epi32(parts[0], parts[1]), _mm256_packus_epi32(parts[2], parts[3]));
+        found = _mm256_permutevar8x32_epi32(found, in_order);
+#endif
+        _mm256_storeu_si256((__m256i *)(classes + i), found);
+        lowest = _mm256_min_epu8(lowest, found);
+        highest = _mm256_max_epu8(highest, found);
+    }
+    return (NAME(Range)){lowest_byte(lowest), (u8)~lowest_byte(_mm256_xor_si256(highest, _mm256_set1_epi8(-1)))};
+}
+#endif
+
 /* The classes of a block's elements. */
 INLINE NAME(Range) NAME(block_classes)(const T *restrict base, const Exponent *exponent, const Sorting *sorting,
                                        u8 level, i64 count, u8 *restrict classes)
@@ -95,6 +136,9 @@ INLINE NAME(Range) NAME(block_classes)(const T *restrict base, const Exponent *e
     const int shift = (int)exponent->shift;
     const CLASS top = origin < 0 ? 0 : (CLASS)origin, mask = (CLASS)exponent->mask, last = MAX_CLASSES - 1;
     u8 low = MAX_CLASSES - 1, high = 0;
+#if FINDS_BYTES && (WIDTH == 2 || WIDTH == 4)
+    if (count == BLOCK) return NAME(whole_block_classes)(base, shift, mask, top, classes);
+#endif
     for (i64 i = 0; i < count; i++) {
         CLASS field = (CLASS)(base[i] >> shift) & mask;
         CLASS class = (CLASS)((top > field ? top : field) - field);
@@ -124,6 +168,17 @@ INLINE u64 NAME(group_bits)(const u8 *bits, int group)
     return all;
 }
 
+#if PACKS_BITS
+/* Ones where a group of elements has its low bits. */
+INLINE u64 NAME(group_mask)(const u8 *bits, int group)
+{
+    u64 mask = 0;
+    for (int j = 0; j < GROUP; j++)
+        mask |= (((u64)1 << bits[group * GROUP + j]) - 1) << (BITS * j);
+    return mask;
+}
+#endif
+
 typedef struct {
     u8 *plane, *coded, *symbols, *low;
     T *escapes;
@@ -141,10 +196,18 @@ INLINE void NAME(write_low)(NAME(Written) * to, const UPPER *restrict values, co
         u64 part = 0;
         int shift = 0;
         if (!NAME(group_bits)(bits, i)) continue;
+#if PACKS_BITS
+        u64 group = NAME(group_mask)(bits, i), whole = 0;
+        for (int j = 0; j < GROUP; j++)
+            whole |= (u64)(T)values[i * GROUP + j] << (BITS * j);
+        part = _pext_u64(whole, group);
+        shift = __builtin_popcountll(group);
+#else
         for (int j = 0; j < GROUP; j++) {
             part |= ((u64)values[i * GROUP + j] & (((u64)1 << bits[i * GROUP + j]) - 1)) << shift;
             shift += bits[i * GROUP + j];
         }
+#endif
         pending |= part << fill;
         fill += shift;
         memcpy(low, &pending, 8);
@@ -252,6 +315,27 @@ INLINE void NAME(sort_block)(const T *restrict values, const T *restrict base, c
     } else if (range.low >= limit) {
         NAME(write_cut)(upper, PLANE_ESCAPE, size, to->plane, &to->escapes);
         to->plane += size;
+#if FINDS_BYTES
+    } else if (size == BLOCK) {
+        u8 cut[BLOCK], most[BLOCK];
+        u64 coded[BLOCK / 64], others[BLOCK / 64], escaped[BLOCK / 64];
+        for (int i = 0; i < BLOCK; i++)
+            most[i] = classes[i] < limit ? SYMBOLS - 1 : PLANE_ESCAPE;
+        for (int i = 0; i < BLOCK; i++) {
+            UPPER above = upper[i];
+            cut[i] = above < most[i] ? (u8)above : most[i];
+        }
+        smaller_bytes(classes, limit, coded);
+        same_bytes(cut, most, escaped);
+        for (int word = 0; word < BLOCK / 64; word++) {
+            others[word] = ~coded[word];
+            for (u64 left = escaped[word]; left; left &= left - 1)
+                *to->escapes++ = upper[64 * word + __builtin_ctzll(left)];
+        }
+        to->coded = kept_bytes(classes, coded, to->coded);
+        to->symbols = kept_bytes(cut, coded, to->symbols);
+        to->plane = kept_bytes(cut, others, to->plane);
+#endif
     } else {
         u8 both[2 * BLOCK], of_both[2 * BLOCK];
         unsigned kept = 0;
@@ -312,6 +396,14 @@ static i64 NAME(classes)(const T *restrict base, const Exponent *exponent, const
             continue;
         }
         i64 kept = 0;
+#if FINDS_BYTES
+        if (size == BLOCK) {
+            u64 chosen[BLOCK / 64];
+            smaller_bytes(classes, (u8)sorting->coded, chosen);
+            kept = kept_bytes(classes, chosen, classes) - classes;
+            size = 0;
+        }
+#endif
         for (i64 i = 0; i < size; i++) {
             classes[kept] = classes[i];
             kept += classes[i] < sorting->coded;
@@ -342,6 +434,14 @@ INLINE void NAME(read_low)(const u8 *restrict low, i64 size, i64 at, const u8 *r
         }
         memcpy(&part, low + (at >> 3), 8);
         part >>= at & 7;
+#if PACKS_BITS
+        u64 group = NAME(group_mask)(bits, i);
+        part = _pdep_u64(part, group);
+        at += __builtin_popcountll(group);
+        for (int j = 0; j < GROUP; j++)
+            values[i * GROUP + j] = (T)(part >> (BITS * j));
+        continue;
+#endif
         for (int j = 0; j < GROUP; j++) {
             values[i * GROUP + j] = (UPPER)(part & (((u64)1 << bits[i * GROUP + j]) - 1));
             part >>= bits[i * GROUP + j];
@@ -415,11 +515,48 @@ INLINE int NAME(merge_block)(const T *expected, const T *base, const Exponent *e
         u8 classes[BLOCK], mixed[BLOCK], limit = (u8)sorting->coded, some_escaped = 0;
         NAME(Range) range = NAME(block_classes)(base, exponent, sorting, level, size, classes);
         i64 of_coded = range.high < limit ? size : 0;
+#if FINDS_BYTES
+        u64 coded_ones[BLOCK / 64];
+        if (size == BLOCK) {
+            smaller_bytes(classes, limit, coded_ones);
+            of_coded = __builtin_popcountll(coded_ones[0]) + __builtin_popcountll(coded_ones[1]);
+        } else
+#endif
         if (range.high >= limit && range.low < limit)
             for (i64 i = 0; i < size; i++)
                 of_coded += classes[i] < limit;
         if (sizes[1] - taken->in_coded < of_coded || sizes[0] - taken->in_plane < size - of_coded) return -1;
         const u8 *cut = of_coded ? symbols + taken->in_coded : plane + taken->in_plane;
+#if FINDS_BYTES
+        if (size == BLOCK) {
+            if (of_coded && of_coded < size) {
+                const u8 *coded = cut, *others = plane + taken->in_plane;
+                u8 copies[2][BLOCK + 8];
+                if (sizes[1] - taken->in_coded < BLOCK + 8) {
+                    memcpy(copies[0], coded, (size_t)of_coded);
+                    coded = copies[0];
+                }
+                if (sizes[0] - taken->in_plane < BLOCK + 8) {
+                    memcpy(copies[1], others, (size_t)(size - of_coded));
+                    others = copies[1];
+                }
+                mixed_bytes(coded, others, coded_ones, mixed);
+                cut = mixed;
+            }
+            for (int i = 0; i < BLOCK; i++)
+                block[i] = cut[i];
+            u64 as_coded[BLOCK / 64], as_other[BLOCK / 64];
+            equal_bytes(cut, SYMBOLS - 1, as_coded);
+            equal_bytes(cut, PLANE_ESCAPE, as_other);
+            for (int word = 0; word < BLOCK / 64; word++) {
+                u64 left = (as_coded[word] & coded_ones[word]) | (as_other[word] & ~coded_ones[word]);
+                for (; left; left &= left - 1) {
+                    if (taken->escaped == sizes[2]) return -1;
+                    block[64 * word + __builtin_ctzll(left)] = escapes[taken->escaped++];
+                }
+            }
+        } else
+#endif
         if (of_coded == 0 || of_coded == size) {
             u8 most = of_coded ? SYMBOLS - 1 : PLANE_ESCAPE;
             for (i64 i = 0; i < size; i++) {
@@ -493,5 +630,6 @@ static i64 NAME(merge)(const T *restrict expected, const T *restrict base, const
 #undef UPPER
 #undef CLASS
 #undef BITS
+#undef PACKS_BITS
 #undef ODD_BITS
 #undef MOST_LOW_BITS
