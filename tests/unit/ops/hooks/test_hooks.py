@@ -209,10 +209,12 @@ def test_one_that_leaves_something_running_is_not_waited_for(
     os.kill(int((repository.path.parent / "child").read_text()), signal.SIGKILL)  # it is there
 
 
-def test_one_that_is_no_program_is_none(repository: Repository, model: Path, hook: WriteHook) -> None:
+def test_one_that_is_no_program_is_none(
+    repository: Repository, model: Path, hook: WriteHook, caplog: pytest.LogCaptureFixture
+) -> None:
     path = hook("pre-add", "exit 1", mode=0o644)
     repository.add(model, name="net", type="t")
-    assert repository._opened.notices == [f"Hook pre-add is off, since it is not executable: chmod +x {path}"]
+    assert caplog.messages == [f"Hook pre-add is off, since it is not executable: chmod +x {path}"]
     (repository.path / "hooks" / "pre-alias").mkdir()
     with pytest.raises(MlverError, match=r"pre-alias is not run, because .* is no file: nothing was done"):
         repository.alias("best")
