@@ -211,7 +211,7 @@ def test_parquet(told: Repository, tmp_path: Path) -> None:
 def test_a_file_that_others_wrote_runs_nothing(told: Repository) -> None:
     """A view of another name in the cache file must not come to life; it is rebuilt, or left alone."""
     told.query("SELECT 1")
-    with sqlite3.connect(told.path / "index.sqlite") as db:
+    with closing(sqlite3.connect(told.path / "index.sqlite")) as db, db:
         db.execute("CREATE VIEW evil AS SELECT load_extension('/tmp/evil')")
     with pytest.raises(UsageError):
         told.query("SELECT * FROM evil")
