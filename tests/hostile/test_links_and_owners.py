@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -98,12 +99,12 @@ def test_a_cache_that_is_a_link_leaves_the_database_behind_it_alone(yard: Path) 
     """Tables of other programs look like tables of another version of mlver, which are dropped."""
     forged, eve = evil(yard)
     database = yard / "theirs.sqlite"
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("CREATE TABLE precious (x)")
     connection.close()
     (forged.root / "index.sqlite").symlink_to(database)
     assert eve.run("log", "net", "-q").out == "net:v0\n"
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("precious",)]
     connection.close()
     database.unlink()

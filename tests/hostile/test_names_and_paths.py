@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def test_the_cache_of_a_strangers_repository_does_not_choose_where_a_pull_goes(y
     forged.add()
     eve = Person(yard / "evil")
     assert eve.run("ls").code == 0
-    with sqlite3.connect(forged.root / "index.sqlite") as cache:
+    with closing(sqlite3.connect(forged.root / "index.sqlite")) as cache, cache:
         cache.execute("UPDATE artifacts SET name = '../../precious/x' WHERE name = 'net'")
     cache.close()
     done = eve.run("pull", "v0")

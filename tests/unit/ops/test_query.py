@@ -156,7 +156,7 @@ def test_nobody_waits_for_a_query(told: Repository) -> None:
     with closing(open_views(told._opened)) as connection:
         rows = iter(connection.execute("SELECT version FROM versions"))
         next(rows)
-        with sqlite3.connect(told.path / "index.sqlite", timeout=0) as other:
+        with closing(sqlite3.connect(told.path / "index.sqlite", timeout=0)) as other, other:
             other.execute("BEGIN EXCLUSIVE")
             other.rollback()
 
