@@ -274,7 +274,7 @@ class _Publication:
         for alias in dict.fromkeys(self._request.aliases):
             was = self._index.alias(self._artifact, alias)
             if was != self.number or alias in self._index.tracked(self._artifact):
-                check_free_to_set(self._repository, self._artifact, alias)
+                check_free_to_set(self._repository, self._artifact, alias, adding=True)
                 moves.append(MoveAlias(alias, self.number, was))
         self.moved = [move.alias for move in moves if isinstance(move, MoveAlias)]
         return moves

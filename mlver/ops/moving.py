@@ -13,21 +13,32 @@ from mlver.ops.commit import commit
 from mlver.ops.opening import OpenRepository
 
 
-def check_movable(repository: OpenRepository, artifact: ArtifactRecord, alias: str, force: bool = False) -> None:
+def check_movable(
+    repository: OpenRepository, artifact: ArtifactRecord, alias: str, force: bool = False, *, adding: bool = False
+) -> None:
     """Refuse to move an alias that is protected, unless `force` is given.
+
+    Args:
+        repository: The repository.
+        artifact: Whose alias it is.
+        alias: The alias.
+        force: Allow it.
+        adding: It would be moved to a version that is being added, which nothing can force.
 
     Raises:
         MlverError: It is protected.
     """
     if not force and alias in repository.index.protected(artifact):
+        anyway = f"Add it without, then: mlver alias {alias} --force." if adding else "Move it anyway with --force."
         raise MlverError(
             f"Alias {alias!r} of {artifact.name!r} is protected.",
-            "Move it anyway with --force, or take the protection away: "
-            f"mlver alias {artifact.name}:{alias} --unprotect",
+            f"{anyway} Or take the protection away: mlver alias {artifact.name}:{alias} --unprotect",
         )
 
 
-def check_free_to_set(repository: OpenRepository, artifact: ArtifactRecord, alias: str, force: bool = False) -> None:
+def check_free_to_set(
+    repository: OpenRepository, artifact: ArtifactRecord, alias: str, force: bool = False, *, adding: bool = False
+) -> None:
     """Refuse to set or delete an alias that follows a metric, or that is protected.
 
     Raises:
@@ -39,11 +50,13 @@ def check_free_to_set(repository: OpenRepository, artifact: ArtifactRecord, alia
             f"Alias {alias!r} of {artifact.name!r} follows {rule} by itself.",
             f"Let it stay where it is first: mlver alias {artifact.name}:{alias} --untrack",
         )
-    check_movable(repository, artifact, alias, force)
+    check_movable(repository, artifact, alias, force, adding=adding)
 
 
 def check_all_free(repository: OpenRepository, name: str, aliases: Sequence[str]) -> None:
-    """Refuse aliases that cannot be set on a version of the artifact `name`, if there is one; see `check_free_to_set`.
+    """Refuse aliases that cannot be set on a new version of the artifact `name`, if there is one.
+
+    See `check_free_to_set`.
 
     Raises:
         MlverError: One cannot.
@@ -51,7 +64,7 @@ def check_all_free(repository: OpenRepository, name: str, aliases: Sequence[str]
     artifact = repository.index.artifact(name)
     if artifact is not None:
         for alias in aliases:
-            check_free_to_set(repository, artifact, alias)
+            check_free_to_set(repository, artifact, alias, adding=True)
 
 
 def unprotected(repository: OpenRepository, artifact: ArtifactRecord, action: Action) -> Sequence[Action]:
@@ -92,6 +105,14 @@ def track_alias(repository: OpenRepository, alias: str, rule: str) -> tuple[str,
 
     commit(repository, artifact, decide)
     return f"{artifact.name}:{word}", _bearer(repository, artifact, word)
+
+
+def metrics_like(repository: OpenRepository, artifact: ArtifactRecord, rule: str) -> list[str]:
+    """Return the metrics of an artifact's versions that somebody who wrote a rule may have meant."""
+    from difflib import get_close_matches
+
+    known = {metric for version in repository.index.versions(artifact) for metric in version.metrics}
+    return get_close_matches(parse_rule(rule).metric, sorted(known), n=2)
 
 
 def untrack_alias(repository: OpenRepository, alias: str) -> tuple[str, str | None]:

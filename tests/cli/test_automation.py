@@ -35,10 +35,10 @@ def write_hook(person: Person, name: str, text: str) -> None:
 
 def test_aliases_that_follow_or_are_protected(person: Person) -> None:
     assert person.screen("alias", "top", "--track", "max(acc)") == "top is net:v2, and follows max(acc) from here on\n"
-    assert (
-        person.screen("alias", "none", "--track", "max(x)")
-        == "none is no version yet, and follows max(x) from here on\n"
-    )
+    done = person.run("alias", "none", "--track", "max(ac)")
+    assert done.out == "none names no version yet, and follows max(ac) from here on\n"
+    assert done.err == "Hint: No version has that metric yet. Did you mean 'acc'?\n"
+    assert person.run("alias", "none", "--track", "max(x)").err == "Hint: No version has that metric yet.\n"
     assert person.screen("alias", "best", "--protect") == "best is net:v0; it is protected\n"
     assert (
         person.screen("alias")
@@ -57,6 +57,10 @@ none    none yet  follows max(x)
         "Hint: Let it stay where it is first: mlver alias net:top --untrack",
     ]
     assert person.fails("alias", "best", "v1")[1][0] == "Error: Alias 'best' of 'net' is protected."
+    (person.here / "new").write_text("new")
+    error, hint = person.fails("add", "new", "--name", "net", "--alias", "best")[1]
+    assert error == "Error: Alias 'best' of 'net' is protected."
+    assert hint.startswith("Hint: Add it without, then: mlver alias best --force. Or take the protection away: ")
     assert person.screen("alias", "best", "v1", "--force") == "best is net:v1 now; it was net:v0\n"
     assert person.fails("undo")[1][0] == "Error: Alias 'best' of 'net' is protected."
     assert person.run("undo", "--force").code == 0

@@ -12,7 +12,7 @@ from mlver.cli.output import Column, Output
 from mlver.cli.style import Styled
 from mlver.errors import UsageError
 from mlver.ops.labels import delete_alias, set_alias
-from mlver.ops.moving import alias_of, protect_alias, track_alias, untrack_alias
+from mlver.ops.moving import alias_of, metrics_like, protect_alias, track_alias, untrack_alias
 from mlver.ops.opening import OpenRepository
 
 EXAMPLES = (
@@ -71,6 +71,10 @@ def command(
         elif any(chosen[1:]):
             ruled = _rule(repository, alias, track, untrack=untrack, protect=bool(protect))
             call.out.result(ruled, document=_document, brief=lambda ruled: ruled.version or "", human=_ruled)
+            if track is not None and ruled.version is None:
+                close = metrics_like(repository, alias_of(repository, alias)[0], track)
+                meant = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+                call.out.hint(f"No version has that metric yet.{meant}")
         else:
             version, was = set_alias(repository, alias, revision, force)
             found = repository.index.artifact(version.artifact)
@@ -146,9 +150,9 @@ def _rule(repository: OpenRepository, alias: str, track: str | None, *, untrack:
 
 
 def _ruled(out: Output, ruled: _Alias) -> None:
-    version = Styled(ruled.version or "no version yet", "name")
+    names = (" is ", Styled(ruled.version, "name")) if ruled.version else (" names no version yet",)
     how = f", and follows {ruled.tracks} from here on" if ruled.tracks else ""
-    out.line(Styled(ruled.alias, "alias"), " is ", version, how, "; it is protected" if ruled.protected else "")
+    out.line(Styled(ruled.alias, "alias"), *names, how, "; it is protected" if ruled.protected else "")
 
 
 def _deleted(out: Output, gone: _Alias) -> None:
