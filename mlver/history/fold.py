@@ -32,6 +32,7 @@ from mlver.history.fold_runs import RUN_FOLDS, fold_origin, forget_runs
 from mlver.history.fold_signatures import fold_signature
 from mlver.history.records import RUNS_KEY
 from mlver.history.sign_action import SignVersion
+from mlver.store.sqlite import cached_json
 
 _BY_ARTIFACT = (
     "versions",
@@ -178,7 +179,7 @@ def _fold_add(db: sqlite3.Connection, key: int, event: Event, action: AddVersion
 
 
 def _fold_tag(db: sqlite3.Connection, key: int, event: Event, action: SetTag) -> None:
-    tags = set(json.loads(_column(db, key, event, action.version, "tags")))
+    tags = set(cached_json(_column(db, key, event, action.version, "tags")))
     tags = tags | {action.tag} if action.present else tags - {action.tag}
     _set_column(db, key, action.version, "tags", json.dumps(sorted(tags)))
 
@@ -190,7 +191,7 @@ def _fold_note(db: sqlite3.Connection, key: int, _event: Event, action: SetNote)
 def _fold_value(db: sqlite3.Connection, key: int, event: Event, action: SetValue) -> None:
     if action.field not in ("metadata", "metrics"):
         raise IntegrityError(f"Event {event.number} sets an unknown field {action.field!r}.")
-    values = json.loads(_column(db, key, event, action.version, action.field))
+    values = cached_json(_column(db, key, event, action.version, action.field))
     values.pop(action.key, None)
     if action.to:
         values[action.key] = action.to[0]

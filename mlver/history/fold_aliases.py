@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from typing import Any
 
 from mlver.errors import IntegrityError, UsageError
 from mlver.history.event import Event, MoveAlias, ProtectAlias, TrackAlias
 from mlver.history.following import Rule, best, parse_rule
+from mlver.store.sqlite import cached_json
 
 
 def fold_alias(db: sqlite3.Connection, key: int, event: Event, action: MoveAlias) -> None:
@@ -55,7 +55,7 @@ def _is_better(db: sqlite3.Connection, key: int, rule: Rule, number: int, than: 
     challenger, holder = _version(db, key, number), _version(db, key, than)
     if challenger is None or holder is None or challenger[1]:
         return False
-    value, standing = (rule.value(json.loads(row[0])) for row in (challenger, holder))
+    value, standing = (rule.value(cached_json(row[0])) for row in (challenger, holder))
     return value is not None and standing is not None and (value, -number) > (standing, -than)
 
 

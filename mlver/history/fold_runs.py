@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlver.history.run_actions import ConfigureRun, FinishRun, MadeAgain, StartRun, UseVersion
 from mlver.ids import is_run_id
+from mlver.store.sqlite import cached_json
 
 if TYPE_CHECKING:
     from mlver.history.event import AddVersion, Event
@@ -86,7 +87,7 @@ def _add_link(db: sqlite3.Connection, action: UseVersion | MadeAgain, made: bool
 def _fold_config(db: sqlite3.Connection, _key: int, _event: Event, action: ConfigureRun) -> None:
     row = db.execute("SELECT config FROM runs WHERE id = ?", (action.run,)).fetchone()
     if row is not None:
-        config = json.loads(row[0]) | action.values
+        config = cached_json(row[0]) | action.values
         db.execute(
             "UPDATE runs SET config = ?, name = ifnull(?, name), job_type = ifnull(?, job_type) WHERE id = ?",
             (json.dumps(config), action.name, action.job_type, action.run),

@@ -6,7 +6,6 @@ machines, and two people who add versions at the same time do not meet over it.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import sqlite3
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mlver.errors import UsageError
+from mlver.store.sqlite import cached_json
 
 _RULE = re.compile(r"(max|min)\(\s*(.*?)\s*\)", re.DOTALL)
 
@@ -59,7 +59,7 @@ def best(db: sqlite3.Connection, key: int, rule: Rule) -> int | None:
     found: tuple[float, int] | None = None
     rows = db.execute("SELECT number, metrics FROM versions WHERE artifact = ? AND NOT removed ORDER BY number", (key,))
     for number, metrics in rows:
-        value = rule.value(json.loads(metrics))
+        value = rule.value(cached_json(metrics))
         if value is not None and (found is None or value > found[0]):
             found = value, number
     return None if found is None else found[1]

@@ -6,7 +6,6 @@ else here is a query. Several processes share one index: an event is applied onl
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,7 +18,7 @@ from mlver.history.records import RUNS_KEY, ArtifactRecord, VersionRecord
 from mlver.history.sign_action import SignVersion
 from mlver.ids import ManifestId
 from mlver.names import LATEST, fold
-from mlver.store.sqlite import CacheConnection, CacheDamaged
+from mlver.store.sqlite import CacheConnection, CacheDamaged, cached_json
 
 if TYPE_CHECKING:
     from mlver.history.event import Event
@@ -384,11 +383,11 @@ def _version_from(row: tuple[Any, ...]) -> VersionRecord:
         created_by=by,
         message=message,
         note=note,
-        aliases=((LATEST,) if is_latest else ()) + tuple(json.loads(aliases)),
-        tags=tuple(json.loads(tags)),
-        metadata=json.loads(metadata),
-        metrics=json.loads(metrics),
-        provenance=json.loads(provenance),
+        aliases=((LATEST,) if is_latest else ()) + tuple(cached_json(aliases)),
+        tags=tuple(cached_json(tags)),
+        metadata=cached_json(metadata),
+        metrics=cached_json(metrics),
+        provenance=cached_json(provenance),
         logical_bytes=logical,
         new_bytes=new,
         stored_bytes=stored,

@@ -7,7 +7,6 @@ finds it.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -24,7 +23,7 @@ from mlver.history.records import (
     VersionNode,
 )
 from mlver.ids import ManifestId, RunId, is_hex
-from mlver.store.sqlite import CacheDamaged
+from mlver.store.sqlite import CacheDamaged, cached_json
 
 MIN_RUN_DIGITS = 4
 NAME_PREFIX = "run:"
@@ -241,10 +240,10 @@ def _run_from(row: tuple[Any, ...], inputs: Iterable[LinkedVersion], outputs: It
     *said, config, metrics, record, series, output, code = row
     summaries = {
         name: MetricSummary(value["last"], value["min"], value["max"], value["count"], value["nan"])
-        for name, value in json.loads(metrics).items()
+        for name, value in cached_json(metrics).items()
     }
     links = (tuple(inputs), tuple(outputs))
-    return RunRecord._make((*said, json.loads(config), summaries, record, series, output, *links, json.loads(code)))
+    return RunRecord._make((*said, cached_json(config), summaries, record, series, output, *links, cached_json(code)))
 
 
 def _key(graph: Graph, link: LinkedVersion) -> VersionKey:

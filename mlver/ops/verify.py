@@ -16,6 +16,7 @@ from mlver.history.manifest import FileEntry, Manifest, manifest_name, read_mani
 from mlver.history.records import RUNS, VersionRecord
 from mlver.history.run_blob import blob_name, blobs_named_by, read_blob
 from mlver.ids import ChunkId, ManifestId
+from mlver.ops.cache_check import check_cache, check_known
 from mlver.ops.collect.clock import COLLECTED_NAME
 from mlver.ops.opening import OpenRepository
 from mlver.ops.parallel import run_ordered
@@ -113,6 +114,8 @@ def verify(
     damaged: list[Damage] = [] if revision is not None else _check_logs(repository)
     if not damaged:
         repository.index.refresh()
+        if revision is None:
+            check_cache(repository)
     repository.refresh_packs()
     if revision is None:
         damaged += _check_blobs(repository) + _check_packs(repository)
@@ -214,9 +217,11 @@ def _check_packs(repository: OpenRepository) -> list[Damage]:
         if pack is None:
             continue
         try:
-            read_pack_index(repository.storage, pack_name(pack))
+            entries = read_pack_index(repository.storage, pack_name(pack))
         except IntegrityError as error:
             damaged.append(Damage("pack", pack, error.message, ()))
+            continue
+        check_known(repository, pack, entries)
     return damaged
 
 

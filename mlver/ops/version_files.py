@@ -6,13 +6,13 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlver.chunks import ChunkReader
 from mlver.digests import Buffer
 from mlver.errors import IntegrityError, MlverError, NotFoundError
 from mlver.history.manifest import FileEntry, Manifest, TensorEntry, read_manifest
 from mlver.history.reference import ReferenceEntry
 from mlver.ids import ChunkId
 from mlver.ops.opening import OpenRepository
+from mlver.store.sqlite import CacheDamaged
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ _NUMPY_DTYPES = {
 }
 
 
-def iterate(reader: ChunkReader, entry: FileEntry) -> Iterator[Buffer]:
+def iterate(reader: SingleChunks, entry: FileEntry) -> Iterator[Buffer]:
     """Yield a file's bytes, chunk by chunk.
 
     Raises:
@@ -66,6 +66,27 @@ class SingleChunks(Protocol):
 
     def read(self, chunk: ChunkId, size_bytes: int) -> Buffer:
         """Return the raw bytes of a chunk."""
+
+
+class _Renewing:
+    """Reads chunks of a repository, once more with a new cache where the cache fails: nobody else would catch that.
+
+    Args:
+        repository: Whose chunks.
+    """
+
+    def __init__(self, repository: OpenRepository) -> None:
+        self._repository = repository
+        self._reader = repository.chunk_reader()
+
+    def read(self, chunk: ChunkId, size_bytes: int) -> Buffer:
+        """Return the raw bytes of a chunk."""
+        try:
+            return self._reader.read(chunk, size_bytes)
+        except CacheDamaged as damage:
+            self._repository.reopen(damage)
+            self._reader = self._repository.chunk_reader()
+            return self._reader.read(chunk, size_bytes)
 
 
 class VersionFile(io.RawIOBase):
@@ -128,7 +149,7 @@ def open_file(repository: OpenRepository, revision: str, path: str) -> io.Buffer
         return _open_reference(repository, reference)
     entry = manifest.file(path)
     # A buffer of a chunk's size, so that each chunk is decoded once.
-    return io.BufferedReader(VersionFile(repository.chunk_reader(), entry), 1 << 20)
+    return io.BufferedReader(VersionFile(_Renewing(repository), entry), 1 << 20)
 
 
 def stream_file(repository: OpenRepository, revision: str, path: str) -> Iterator[Buffer]:
@@ -142,7 +163,7 @@ def stream_file(repository: OpenRepository, revision: str, path: str) -> Iterato
     manifest = _manifest(repository, revision)
     if (reference := manifest.reference(path)) is not None:
         return _pieces(_open_reference(repository, reference))
-    return iterate(repository.chunk_reader(), manifest.file(path))
+    return iterate(_Renewing(repository), manifest.file(path))
 
 
 def _manifest(repository: OpenRepository, revision: str) -> Manifest:

@@ -12,7 +12,7 @@ import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,9 @@ _DAMAGE = frozenset(
 )
 """Codes that tell of a bad file: `no such table` has `SQLITE_ERROR`, and text that is not UTF-8 has none."""
 
+_FAILURES = (sqlite3.Error, UnicodeDecodeError)
+"""A damaged file may have letters in its tables' names that are none, and SQLite quotes them."""
+
 
 class CacheDamaged(Exception):
     """The cache cannot be used any more: call `reopen_cache`, rebuild what is needed, and go on. Once.
@@ -31,7 +34,7 @@ class CacheDamaged(Exception):
         by_content: The file itself is bad, rather than the disk or file system it is on.
     """
 
-    def __init__(self, error: sqlite3.Error) -> None:
+    def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.by_content = _is_damage(error)
 
@@ -95,7 +98,7 @@ def open_cache(path: Path | None, schemas: Sequence[str]) -> CacheConnection:
             return _replace(path, schemas, OSError("it is a link"))
         try:
             return _open_file(path, schemas)
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             if not _is_damage(error):
                 return _in_memory(path, schemas, error)
             return _replace(path, schemas, error)
@@ -111,6 +114,20 @@ def reopen_cache(
     if path is not None and damage.by_content:
         return _replace(path, schemas, damage)
     return _connect(":memory:", schemas, _BUSY_SECONDS)
+
+
+def cached_json(text: str) -> Any:
+    """Return a value that a row of the cache holds as JSON.
+
+    Raises:
+        CacheDamaged: It is none.
+    """
+    import json
+
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError) as error:
+        raise CacheDamaged(sqlite3.DatabaseError(f"a row holds no JSON: {error}")) from error
 
 
 def _open_file(path: Path, schemas: Sequence[str]) -> CacheConnection:
@@ -222,15 +239,15 @@ def _damage_told() -> Iterator[None]:
         yield
     except (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError):
         raise  # a bug of ours, not the file's fault
-    except sqlite3.Error as error:
+    except _FAILURES as error:
         raise CacheDamaged(error) from error
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def _is_damage(error: Exception) -> bool:
     """Tell a bad file from a bad place for a file."""
     return _code(error) in _DAMAGE
 
 
-def _code(error: sqlite3.Error) -> int | None:
+def _code(error: Exception) -> int | None:
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from mlver.errors import IntegrityError, NotFoundError
 from mlver.ops.verify import Hurt
+from mlver.ops.version_files import stream_file
 from mlver.repository import Repository
 from tests.support.trees import blobs, flip, read_tree, replace_bytes, write_tree
 from tests.support.weight_files import entry, safetensors_file
@@ -162,3 +164,55 @@ def test_adding_again_mends_lost_bytes(net: Repository, tmp_path: Path) -> None:
     assert net.verify().ok
     net.pull("v0", tmp_path / "out")
     assert read_tree(tmp_path / "out") == read_tree(tmp_path / "a")
+
+
+# The cache, which has no checksums
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "UPDATE aliases SET version = 0",
+        "UPDATE versions SET metrics = '{\"acc\":1}'",
+        "UPDATE versions SET metrics = '{'",
+        "UPDATE versions SET tags = NULL",
+        "UPDATE artifacts SET latest = 0 WHERE key > 0",
+        "UPDATE chunks SET offset = offset + 1",
+        "DELETE FROM chunks WHERE offset = 0",
+        "DROP TABLE chunks",
+    ],
+)
+def test_a_cache_that_says_what_is_not_so_is_made_anew(net: Repository, harm: str) -> None:
+    net.alias("best", "v1")
+    said = [net.log(), net.resolve("best"), net.open("v1", "m.safetensors").read()]
+    connection = sqlite3.connect(net.path / "index.sqlite")
+    connection.execute(harm)
+    connection.commit()
+    connection.close()
+    assert net.verify().ok
+    assert any("index.sqlite was damaged" in notice for notice in net._opened.notices) or "{'" in harm or "NULL" in harm
+    assert [net.log(), net.resolve("best"), net.open("v1", "m.safetensors").read()] == said
+
+
+def test_a_sound_cache_stays(net: Repository) -> None:
+    before = (net.path / "index.sqlite").stat().st_ino
+    assert net.verify().ok
+    assert net._opened.notices == []
+    assert (net.path / "index.sqlite").stat().st_ino == before
+
+
+def test_a_cache_that_fails_while_a_file_is_read_repeats_nothing(tmp_path: Path) -> None:
+    content = os.urandom(3 << 20)
+    (tmp_path / "w").write_bytes(content)
+    with Repository.init(tmp_path) as repository:
+        repository.add(tmp_path / "w", name="net", type="model")
+        pieces = stream_file(repository._opened, "net", "w")
+        got = [bytes(next(pieces))]
+        repository._opened.cache.execute("DROP TABLE chunks")
+        got += map(bytes, pieces)
+        assert len(got) > 2
+        assert b"".join(got) == content
+        with repository.open("net", "w") as stream:
+            got = [stream.read(1000)]
+            repository._opened.cache.execute("DROP TABLE chunks")
+            assert got[0] + stream.read() == content

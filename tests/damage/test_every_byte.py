@@ -1,0 +1,42 @@
+"""A sample of what `python -m tests.damage.sweep` tries in full."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.damage import sweep as sweeping
+from tests.damage.cache import sweep_cache
+from tests.damage.sweep import build, build_long, sweep
+
+EVERY = int(os.environ.get("MLVER_TEST_EVERY", "997"))
+"""One damage in so many is tried; a prime, so that flips and cuts of all files come up."""
+
+
+@pytest.mark.parametrize("make", [build, build_long], ids=lambda make: str(make.__name__))
+def test_damage_is_noticed_or_without_effect(make: Callable[[Path], None]) -> None:
+    tally, files, size_bytes = sweep(make, EVERY)
+    assert tally.problems == []
+    assert files > 60
+    assert size_bytes >= 50_000
+    assert tally.cases.total() == -(-2 * size_bytes // EVERY)
+    assert tally.noticed.total() > tally.cases.total() * 0.9
+
+
+def test_a_repository_that_notices_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep is no proof unless it can fail."""
+    monkeypatch.setattr(sweeping, "answers", lambda home: {"verify": True, "x": (home / ".mlver/format").read_bytes()})
+    tally, _, _ = sweep(build, 9973)
+    assert tally.problems == []
+    monkeypatch.setattr(sweeping, "damages", lambda _: iter([sweeping.Damage("format", 0, False)]))
+    tally, _, _ = sweep(build, 1)
+    assert len(tally.problems) == 1
+
+
+def test_a_damaged_cache_never_changes_content_and_is_made_anew() -> None:
+    tally, problems = sweep_cache(7 * EVERY)
+    assert problems == []
+    assert tally["tried"] > 20
