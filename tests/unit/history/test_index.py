@@ -24,6 +24,10 @@ from mlver.history.event import (
 from mlver.history.index import VersionIndex
 from mlver.history.log import EventLog
 from mlver.history.records import ArtifactRecord
+from mlver.history.run_actions import ConfigureRun, StartRun, UseVersion
+from mlver.history.run_index import RunIndex
+from mlver.history.sign_action import SignVersion
+from mlver.ids import RunId
 from mlver.store.memory import MemoryStorage
 from mlver.store.sqlite import CacheDamaged, open_cache
 
@@ -284,3 +288,74 @@ def test_damaged_row_is_damage_of_the_cache_only(tmp_path: Path, logs: Logs) -> 
     with pytest.raises(CacheDamaged):
         index.versions(net)
     assert encode_event(EventLog(logs.storage, "log/net").read(0))
+
+
+@pytest.mark.parametrize(
+    ("folder", "actions", "message"),
+    [
+        ("log/net", [CreateArtifact("x", "t")], "no place in its log"),
+        ("names", [SetTag(0, "a", True)], "no place in its log"),
+        ("log/net", [MoveAlias("best", 9, None)], "speaks of v9"),
+        ("log/net", [SetNote(9, "x", None)], "speaks of v9"),
+        ("log/net", [SignVersion(9, "0" * 64, "AAAA", "{}", True)], "signs v9"),
+    ],
+)
+def test_what_contradicts_a_log_is_refused(folder: str, actions: list[Action], message: str) -> None:
+    logs = Logs()
+    logs.write("names", CreateArtifact("net", "t"))
+    logs.write("log/net", add(0))
+    logs.write(folder, *actions)
+    with pytest.raises(IntegrityError, match=message):
+        logs.index()
+
+
+def test_what_runs_are_said_to_be_may_be_anything(tmp_path: Path) -> None:
+    """Events are written by others: links of another form are none, and settings of unknown runs are passed over."""
+    run = RunId("00000000000000a1")
+    manifest = "blake3:" + "7" * 64
+    odd = [
+        "text",
+        {"artifact": 1, "version": 0, "manifest": manifest},
+        {"artifact": "a", "version": True, "manifest": "x"},
+        {"artifact": "elsewhere", "version": 5, "manifest": manifest},
+    ]  # fmt: skip
+    logs = Logs()
+    logs.write("names", CreateArtifact("net", "t"))
+    logs.write("log/net", add(0, provenance={"run": "no id", "inputs": odd}))
+    logs.write("log/net", add(1, provenance={"run": run, "inputs": "none"}))
+    logs.write("runs/log", ConfigureRun(run, {"lr": 1}, None, None))
+    logs.write("runs/log", UseVersion(run, "net", 0, manifest))
+    index = logs.index()
+    runs = RunIndex(index._connection)
+    (net,) = index.artifacts()
+    assert runs.run(run) is None
+    assert [(link.name, link.is_known) for link in runs.derived_from(net, 0)] == [("elsewhere:v5", False)]
+    graph = runs.graph()
+    assert graph.made == [(run, ("net", 1))]
+    assert graph.runs[run].status == "unknown"
+    assert graph.derived == [(("elsewhere@777777777777", 5), ("net", 0))]
+    assert index.extent() == (2, 20.0)
+    assert index.removed_manifests() == []
+    assert len(index.all_manifests()) == 2
+
+
+def test_runs_are_found_by_id_name_and_beginning() -> None:
+    first, second = RunId("00000000000000a1"), RunId("00000000000000b2")
+    logs = Logs()
+    for run, name in ((first, "try"), (second, "0000")):
+        logs.write("runs/log", StartRun(run, name, None, {}, None))
+    runs = RunIndex(logs.index()._connection)
+    assert runs.count() == 2
+    assert [run.id for run in runs.find(first)] == [first]
+    assert [run.id for run in runs.find("run:try")] == [first]
+    assert [run.id for run in runs.find("0000")] == [second]  # a name comes before the beginning of an id
+    assert {run.id for run in runs.find("00000")} == {first, second}
+    assert runs.find("zz") == []
+    assert set(runs.names()) == {"try", "0000"}
+    assert runs.run(first).title == "try"  # type: ignore[union-attr]
+    runs._connection.execute("UPDATE runs SET metrics = '{\"a\":{}}'")
+    with pytest.raises(CacheDamaged):
+        runs.runs()
+    runs._connection.execute("DELETE FROM artifacts")
+    with pytest.raises(CacheDamaged, match="lost a row"):
+        VersionIndex(runs._connection, logs.storage).head(0)
