@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mlver.errors import NotFoundError
+from mlver.errors import NotFoundError, UsageError
 from mlver.history.event import Action, MoveAlias, SetNote, SetTag, SetValue, TrackAlias
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.names import LATEST, check_alias, check_tag, check_text
@@ -34,6 +34,12 @@ def set_alias(
         NotFoundError: There is no such version.
         MlverError: The alias is protected, or follows a metric by itself.
     """
+    name, colon, word = alias.rpartition(":")
+    if colon:
+        raise UsageError(
+            f"Alias {alias!r} is not allowed: it contains ':'.",
+            f"Of another artifact than the current one: mlver alias {word} {name}:VERSION",
+        )
     check_alias(alias)
     resolved = repository.resolve(revision if revision is not None else LATEST)
     artifact, number = resolved.artifact, resolved.version.number

@@ -80,6 +80,9 @@ none    none yet  follows max(x)
         ("watch", "--on", "add"),
         ("watch", "--once", "--", "true"),
         ("watch", "--once", "--on", "nothing", "--", "true"),
+        ("watch", "--once", "--on", "alias:", "--", "true"),
+        ("watch", "--once", "--on", "add", "--remote", "x", "--", "true"),
+        ("alias", "net:best", "v1"),
         ("bisect", "--good", "v0"),
         ("bisect", "--good", "v2", "--bad", "v0", "--", "true"),
         ("query",),
@@ -149,11 +152,24 @@ def test_a_watch_whose_command_fails(person: Person) -> None:
     assert done.code == 1
     assert done.out == "tag good net:v1: failed with exit code 1\n"
     assert person.run(*on, "--", "false").code == 0, "it is not repeated"
-    assert person.run(*on, "--name", "w", "--", "no-such-program").code == 0
-    assert person.run("tag", "v2", "good").code == 0
-    done = person.run(*on, "--name", "w", "--", "no-such-program")
-    assert done.code == 1
-    assert "cannot be run: No such file or directory" in done.err
+    assert person.fails(*on, "--", "no-such-program")[1][0] == "Error: There is no program 'no-such-program'."
+
+
+def test_a_watch_whose_command_cannot_be_run_goes_on_with_it(person: Person) -> None:
+    """What was not even begun is not done."""
+    program = person.here / "deploy.sh"
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o755)
+    on = ("watch", "--on", "tag:good", "--once", "--", "./deploy.sh")
+    assert person.run(*on).code == 0
+    assert person.run("tag", "v1", "good").code == 0
+    assert person.fails(*on)[1][1] == (
+        "Error: ./deploy.sh cannot be run: No such file or directory: nothing was done for tag good net:v1."
+    )
+    program.write_text("#!/bin/sh\necho $MLVER_VERSION $MLVER_ATTEMPT > done\n")
+    assert person.run(*on).code == 0
+    assert (person.here / "done").read_text() == "net:v1 2\n"
+    assert person.run(*on).out == ""
 
 
 def test_a_watch_that_fetches(person: Person, tmp_path: Path) -> None:
@@ -195,7 +211,7 @@ def test_what_a_watch_fetches_is_told_while_it_runs(person: Person, tmp_path: Pa
     finally:
         watch.send_signal(signal.SIGINT)
         _, err = watch.communicate(timeout=30)
-    assert watch.returncode == 130
+    assert watch.returncode == 130, err
     lines = err.decode().splitlines()
     assert sum(line.startswith("Warning: ") for line in lines) == 1, lines
     assert "The remote can be reached again." in lines

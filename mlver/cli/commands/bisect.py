@@ -12,6 +12,7 @@ from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.options import path_of
 from mlver.cli.output import Output
+from mlver.cli.program import check_program
 from mlver.cli.style import Styled
 from mlver.errors import MlverError, UsageError
 from mlver.history.records import VersionRecord
@@ -55,6 +56,7 @@ def command(
     """
     if not words:
         raise UsageError("There is nothing that judges.", "Write it at the end: mlver bisect --good v3 -- ./eval.sh {}")
+    check_program(words[0], "mlver bisect --good v3 -- ./eval.sh {}")
     stdout = _STDOUT if call.out.is_human else _STDERR
 
     def judge(version: VersionRecord, folder: Path | None) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +15,11 @@ from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.options import path_of
 from mlver.cli.output import Mode, Output
+from mlver.cli.program import check_program
 from mlver.cli.relay import Ended, Signals, run_command
 from mlver.cli.run_documents import run_document
 from mlver.cli.text import duration
-from mlver.errors import MlverError, NotFoundError, UsageError
+from mlver.errors import MlverError, UsageError
 from mlver.history.records import LinkedVersion, RunRecord
 from mlver.history.run_actions import RunEnd
 from mlver.lineage.capture.record import Captured, capture
@@ -69,7 +68,7 @@ def command(
     environment variables, and the end of what the command writes; what looks like a password or token is masked.
     """
     settings = values.metadata(config, config_file, "--config")
-    _check_program(arguments[0])
+    check_program(arguments[0], "mlver run -- python train.py")
     captured = capture(arguments, Path.cwd(), os.environ)
     with call.repository() as repository:
         _refuse_inner(repository)
@@ -84,18 +83,6 @@ def command(
     call.out.result(record, document=run_document, brief=lambda run: run.id, human=_human)
     if ended.exit_code:
         raise typer.Exit(ended.exit_code)
-
-
-def _check_program(program: str) -> None:
-    """Refuse a command that cannot run, before anything is recorded of it."""
-    if not program:
-        raise UsageError("The command is empty.", "Write it after --: mlver run -- python train.py")
-    if shutil.which(program) is None:
-        if os.sep in program and Path(program).is_file():
-            raise NotFoundError(
-                f"{program!r} may not be executed.", f"Name its interpreter, or: chmod +x {shlex.quote(program)}"
-            )
-        raise NotFoundError(f"There is no program {program!r}.", "Write it after --: mlver run -- python train.py")
 
 
 def _refuse_inner(repository: OpenRepository) -> None:

@@ -14,11 +14,13 @@ import typer
 from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.output import Output
+from mlver.cli.program import check_program
 from mlver.cli.style import Styled
-from mlver.errors import RemoteError, UsageError
+from mlver.errors import MlverError, UsageError
 from mlver.ops.hooks.execution import Ended, execute
 from mlver.ops.opening import OpenRepository
 from mlver.ops.remotes.fetch import fetch
+from mlver.ops.remotes.opening import address_of, choose_remote
 from mlver.ops.watch.watch import Pending, Watch, watched
 
 EXAMPLES = (
@@ -68,46 +70,57 @@ def command(
     with what happens from now on, and goes on where it was when it is started again. A command that fails is not
     repeated; one that was cut off with its watch is, with a higher MLVER_ATTEMPT.
     """
-    if not words:
-        raise UsageError("There is nothing to run.", "Write it at the end: mlver watch --on alias:production -- CMD")
+    words = _checked(words, remote, fetching=fetching)
     pause = interval or (FETCH_INTERVAL_SECONDS if fetching else INTERVAL_SECONDS)
-    with call.repository() as repository, _watch(repository, on, name, words, from_start) as watch:
-        if watch.is_new and not from_start:
-            call.out.note(f"Watch {watch.name} is new: it begins with what happens from now on.")
-        elif from_start and not watch.is_new:
-            call.out.note(f"Watch {watch.name} is not new: it goes on where it was.")
-        if not once:
-            call.out.note(f"Waiting for {', '.join(on)}; ^C ends it.")
-        problem: str | None = None
-        while True:
-            problem = _fetch_problem(call, repository, remote, problem) if fetching else None
-            reactions = list(_reactions(call.out, repository, watch, words))
-            if once or reactions:
-                call.out.result((watch.name, reactions), document=_document, brief=_brief, human=_human)
-                call.out.flush()
-            if once:
-                break
-            time.sleep(pause)
+    with call.repository() as repository:
+        if fetching:
+            address_of(repository, choose_remote(repository, remote))  # one that is not there is nothing to wait for
+        with Watch(repository, on, name=name, subject=words, from_start=from_start) as watch:
+            _begin(call.out, watch, on, once=once, from_start=from_start)
+            problem: MlverError | None = None
+            while True:
+                problem = _fetch_problem(call, repository, remote, problem) if fetching else None
+                reactions = list(_reactions(call.out, repository, watch, words))
+                if once or reactions:
+                    call.out.result((watch.name, reactions), document=_document, brief=_brief, human=_human)
+                    call.out.flush()
+                if once:
+                    break
+                time.sleep(pause)
     if problem is not None:
-        raise typer.Exit(RemoteError.exit_code)
+        raise typer.Exit(problem.exit_code)
     if any(reaction.ended.problem for reaction in reactions):
         raise typer.Exit(1)
 
 
-def _watch(
-    repository: OpenRepository, on: Sequence[str], name: str | None, words: Sequence[str], from_start: bool
-) -> Watch:
-    return Watch(repository, on, name=name, subject=words, from_start=from_start)
+def _begin(out: Output, watch: Watch, on: Sequence[str], *, once: bool, from_start: bool) -> None:
+    if watch.is_new and not from_start:
+        out.note(f"Watch {watch.name} is new: it begins with what happens from now on.")
+    elif from_start and not watch.is_new:
+        out.note(f"Watch {watch.name} is not new: it goes on where it was.")
+    if not once:
+        out.note(f"Waiting for {', '.join(on)}; ^C ends it.")
 
 
-def _fetch_problem(call: Call, repository: OpenRepository, remote: str | None, before: str | None) -> str | None:
-    """Fetch, and go on without if the remote cannot be reached: it may be the next time. Return what is wrong."""
+def _checked(words: list[str] | None, remote: str | None, *, fetching: bool) -> list[str]:
+    if not words:
+        raise UsageError("There is nothing to run.", "Write it at the end: mlver watch --on alias:production -- CMD")
+    check_program(words[0], "mlver watch --on alias:production -- ./deploy.sh")
+    if remote is not None and not fetching:
+        raise UsageError("--remote says where to fetch from.", "Give it with --fetch.")
+    return words
+
+
+def _fetch_problem(
+    call: Call, repository: OpenRepository, remote: str | None, before: MlverError | None
+) -> MlverError | None:
+    """Fetch, and go on without if that fails: it may work the next time. Return what is wrong."""
     try:
         fetch(repository, remote)
-    except RemoteError as error:
-        if error.message != before:  # said once, and not every time while it lasts
+    except MlverError as error:
+        if before is None or error.message != before.message:  # said once, and not every time while it lasts
             call.out.warn(error.message)
-        return error.message
+        return error
     if before is not None:
         call.out.note("The remote can be reached again.")
     call.tell(repository)
@@ -125,9 +138,16 @@ def _reactions(out: Output, repository: OpenRepository, watch: Watch, words: Seq
             "MLVER_ATTEMPT": str(pending.attempt),
         }
         ended = execute(words, told, Path.cwd(), variables, stdout=_STDOUT if out.is_human else _STDERR)
+        if ended.exit_code is None:  # not even begun: it waits for whoever can do it
+            raise MlverError(
+                f"{words[0]} {ended.problem}: nothing was done for {_what(pending)}.", "The watch goes on with it."
+            )
         watch.end(pending, ended.exit_code)
         if ended.problem is not None:
             out.warn(f"{words[0]} {ended.problem} ({_what(pending)}).")
+        if out.is_human:  # others get one document of all that there was to do
+            out.line(f"{_what(pending)}: ", Styled(ended.problem or "done", "bad" if ended.problem else "good"))
+            out.flush()
         yield _Reaction(pending, ended)
 
 
@@ -159,5 +179,4 @@ def _brief(found: tuple[str, list[_Reaction]]) -> list[str]:
 
 
 def _human(out: Output, found: tuple[str, list[_Reaction]]) -> None:
-    for pending, ended in found[1]:
-        out.line(f"{_what(pending)}: ", Styled(ended.problem or "done", "bad" if ended.problem else "good"))
+    """Show nothing: each was shown when it was done."""

@@ -56,17 +56,17 @@ def parse_condition(text: str) -> Condition:
     Raises:
         UsageError: It is none.
     """
-    kind, _, rest = text.partition(":")
+    kind, colon, rest = text.partition(":")
     if kind not in _KEYS:
         raise UsageError(
             f"{text!r} is nothing to wait for.", f"Write one of {', '.join(KINDS)}, as in alias:production."
         )
     wanted: list[tuple[str, str]] = []
-    for part in rest.split(",") if rest else ():
+    for part in rest.split(",") if colon else ():
         key, equals, pattern = part.partition("=")
         if not equals:
-            artifact, colon, pattern = part.rpartition(":")
-            wanted += [("artifact", artifact)] if colon else []
+            artifact, separator, pattern = part.rpartition(":")
+            wanted += [("artifact", artifact)] if separator else []
             key = _KEYS[kind][0]
         if key not in _KEYS[kind] or not pattern:
             known = ", ".join(f"{each}=" for each in _KEYS[kind])
