@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlver.cli.app import PROGRAM
+from mlver.cli.text import number
+from mlver.history.records import RunRecord
 
 _COMMIT_DIGITS = 12
 
@@ -27,6 +29,19 @@ def origin_fields(provenance: Mapping[str, Any]) -> dict[str, Any]:
         names = [_input(entry) for entry in shown["inputs"]]
         shown["inputs"] = shown["inputs"] if None in names else ", ".join(map(str, names))
     return {key: value for key, value in shown.items() if value not in ("", None)}
+
+
+def maker_fields(run: RunRecord) -> Iterator[tuple[str, str]]:
+    """Yield what a person wants to know first of the run that made a version."""
+    name = f"{run.name} ({run.id[:8]})" if run.name else run.id[:8]
+    job = f", {run.job_type}" if run.job_type else ""
+    yield "run", f"{name}{job}, {run.status}; see: {PROGRAM} show run:{run.id[:8]}"
+    if run.config:
+        yield "config", " ".join(f"{key}={number(value)}" for key, value in sorted(run.config.items()))
+    if run.inputs:
+        yield "used", ", ".join(link.name for link in run.inputs)
+    if code := _code(run.code):
+        yield "code", code
 
 
 def _code(code: Mapping[str, Any]) -> str:

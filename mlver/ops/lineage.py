@@ -77,8 +77,8 @@ def lineage(repository: OpenRepository, request: LineageRequest) -> LineageResul
         NotFoundError: There is no such version or run.
         UsageError: A revision is malformed, or an id ambiguous.
     """
-    roots = [find_node(repository, reference) for reference in request.references]
     whole = read_lineage(repository)
+    roots = [find_node(repository, whole, reference) for reference in request.references]
     _check_known(whole, request)
     if roots:
         chosen, found = _around(whole, roots, request)
@@ -100,8 +100,8 @@ def compare_lineage(repository: OpenRepository, first: str, second: str) -> Comm
         NotFoundError: There is no such version or run.
         UsageError: A revision is malformed, or an id ambiguous.
     """
-    nodes = [find_node(repository, reference) for reference in (first, second)]
-    return common(read_lineage(repository), *nodes)
+    whole = read_lineage(repository)
+    return common(whole, *(find_node(repository, whole, reference) for reference in (first, second)))
 
 
 def read_lineage(repository: OpenRepository) -> Lineage:
@@ -113,13 +113,17 @@ def read_lineage(repository: OpenRepository) -> Lineage:
     return lineage_of(repository.runs.graph())
 
 
-def find_node(repository: OpenRepository, reference: str) -> str:
+def find_node(repository: OpenRepository, whole: Lineage, reference: str) -> str:
     """Return the id of the node that a revision means, or (`run:NAME`, an id of a run, a name of one) that of a run.
+
+    `NAME:v4` also means a version that was removed, or that a run used and this repository does not have.
 
     Raises:
         NotFoundError: There is no such version or run.
         UsageError: The revision is malformed, or an id ambiguous.
     """
+    if reference in whole.nodes:
+        return reference
     found = find_either(repository, reference)
     return run_id(found.id) if isinstance(found, RunRecord) else version_id((found.artifact, found.number))
 

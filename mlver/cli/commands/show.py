@@ -10,7 +10,7 @@ import typer
 from mlver.cli.app import Example
 from mlver.cli.call import Call
 from mlver.cli.documents import reference_document, version_document
-from mlver.cli.origin_text import origin_fields
+from mlver.cli.origin_text import maker_fields, origin_fields
 from mlver.cli.output import Column, Output, Piece
 from mlver.cli.style import Styled
 from mlver.cli.text import count, number, size
@@ -32,7 +32,8 @@ _Revision = Annotated[
     typer.Argument(metavar="REF", help="A version: v4, best, best~1, NAME, NAME:v4, an id; or a run."),
 ]
 
-_Found = tuple[VersionRecord, Manifest]
+_Found = tuple[VersionRecord, Manifest, RunRecord | None]
+"""A version, what is in it, and the run that made it."""
 
 
 def command(call: Call, revision: _Revision = "latest") -> None:
@@ -44,7 +45,9 @@ def command(call: Call, revision: _Revision = "latest") -> None:
             return
         version = found
         manifest = read_manifest(repository.storage, version.id)
-    call.out.result((version, manifest), document=_document, brief=lambda found: found[0].name, human=_human)
+        makers = repository.runs.maker_of(repository.artifact(version.artifact), version.number)
+        maker = repository.runs.run(makers[0]) if makers else None
+    call.out.result((version, manifest, maker), document=_document, brief=lambda found: found[0].name, human=_human)
 
 
 def _show_run(out: Output, details: RunDetails) -> None:
@@ -54,7 +57,7 @@ def _show_run(out: Output, details: RunDetails) -> None:
 
 
 def _document(found: _Found) -> dict[str, Any]:
-    version, manifest = found
+    version, manifest, _ = found
     return version_document(version) | {
         "files": [
             {
@@ -84,7 +87,7 @@ def _document(found: _Found) -> dict[str, Any]:
 
 
 def _human(out: Output, found: _Found) -> None:
-    version, manifest = found
+    version, manifest, maker = found
     with out.paged():
         out.heading(version.name)
         out.fields(_fields(version))
@@ -93,6 +96,10 @@ def _human(out: Output, found: _Found) -> None:
                 out.line()
                 out.heading(title)
                 out.fields((key, number(value)) for key, value in sorted(values.items()))
+        if maker is not None:
+            out.line()
+            out.heading("Made by")
+            out.fields(maker_fields(maker))
         if manifest.files or not manifest.references:
             _file_table(out, manifest.files)
         for file in manifest.files:

@@ -108,6 +108,9 @@ def test_the_graph_is_walked(here: mlver.Repository, tmp_path: Path) -> None:
     assert [run.id for run in here.runs(filter="job_type == 'train'")] == [trained.id]
     assert here.find_run(trained.id[:6]) == trained
     assert here.lineage("net").roots == ("net:v0",)
+    here.remove("net:v0")
+    assert net.ancestors(type="dataset") == [data], "what was removed still has a past"
+    assert predictions.inputs == [net]
 
 
 def test_values_that_are_no_numbers(here: mlver.Repository) -> None:
