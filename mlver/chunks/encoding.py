@@ -22,7 +22,7 @@ Level = codec.Effort
 """How much time smaller packs are worth."""
 MAX_CHAIN = 8
 """Chunks that are decoded one after another before a chunk that is written here."""
-_AFRESH = 16
+_AFRESH = 64
 """One chunk in so many of a tensor is asked how it is best encoded, whatever those before it said."""
 
 

@@ -24,8 +24,9 @@ less is an error.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -39,6 +40,7 @@ from mlver.errors import IntegrityError
 _SIGN_MOVED = 0x80
 _RAW, _ZSTD, _CONSTANT, _NIBBLES = 0, 1, 2, 3
 LENGTH_BYTES = 4
+_LENGTH = struct.Struct("<I")
 
 
 def encode(raw: Buffer, element_bytes: int, move_sign: bool) -> tuple[Buffer, ...]:
@@ -192,32 +194,35 @@ def flagged(head: int) -> tuple[int, bool]:
     return element_bytes, element_bytes != head
 
 
-@dataclass(slots=True)
 class Reader:
     """What is left of a payload; reading beyond its end raises `IntegrityError`.
 
-    Attributes:
+    Args:
         rest: What is left, or its beginning.
         more: What comes after that, in parts.
     """
 
-    rest: memoryview
-    more: list[Buffer] = field(default_factory=list)
+    __slots__ = ("_at", "_more", "_part", "_size")
+
+    def __init__(self, rest: memoryview, more: Sequence[Buffer] = ()) -> None:
+        self._part = rest
+        self._at, self._size = 0, len(rest)
+        self._more = list(more)
 
     @classmethod
     def of(cls, parts: Sequence[Buffer]) -> Self:
         """Return a reader of a payload in parts, which are not put together as long as each is read by itself."""
-        return cls(memoryview(b""), list(parts))
+        return cls(memoryview(b""), parts)
+
+    @property
+    def rest(self) -> memoryview:
+        """What is left of the part that is being read."""
+        return self._part[self._at :]
 
     def take(self, size_bytes: int) -> memoryview:
         """Read so many bytes, without a copy."""
-        while size_bytes > len(self.rest) and self.more:
-            part = self.more.pop(0)
-            self.rest = memoryview(part if not self.rest else bytes(self.rest) + bytes(part))
-        if size_bytes > len(self.rest):
-            raise IntegrityError("A chunk's planes are cut short.")
-        taken, self.rest = self.rest[:size_bytes], self.rest[size_bytes:]
-        return taken
+        start = self._advance(size_bytes)
+        return self._part[start : self._at]
 
     def plane(self, size_bytes: int) -> Plane:
         """Read so many bytes as a plane."""
@@ -225,11 +230,32 @@ class Reader:
 
     def byte(self) -> int:
         """Read a u8."""
-        return self.take(1)[0]
+        at = self._advance(1)  # which may begin another part
+        return self._part[at]
 
     def length(self) -> int:
         """Read a u32."""
-        return int.from_bytes(self.take(LENGTH_BYTES), "little")
+        start = self._advance(LENGTH_BYTES)
+        return int(_LENGTH.unpack_from(self._part, start)[0])
+
+    def _advance(self, size_bytes: int) -> int:
+        """Go on by so many bytes, and return where in the part they begin."""
+        start = self._at
+        if start + size_bytes > self._size:
+            start = self._join(size_bytes)
+        self._at = start + size_bytes
+        return start
+
+    def _join(self, size_bytes: int) -> int:
+        """Begin another part that has so many bytes at least, with what was left of this one before it."""
+        rest: memoryview = self.rest
+        while size_bytes > len(rest) and self._more:
+            part = self._more.pop(0)
+            rest = memoryview(part if not rest else bytes(rest) + bytes(part))
+        if size_bytes > len(rest):
+            raise IntegrityError("A chunk's planes are cut short.")
+        self._part, self._size = rest, len(rest)
+        return 0
 
     def descriptor(self, count: int) -> Descriptor:
         """Read the descriptor of a plane of `count` bytes."""
@@ -246,7 +272,7 @@ class Reader:
 
     def end(self) -> None:
         """Check that nothing is left."""
-        left = len(self.rest) + sum(map(len, self.more))
+        left = self._size - self._at + sum(map(len, self._more))
         if left:
             raise IntegrityError(f"A chunk's planes are followed by {left} bytes that do not belong there.")
 

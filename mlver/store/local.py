@@ -39,12 +39,18 @@ class LocalStorage:
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         """See `Storage.read`. Reads with `pread`; a file that is cut while it is read is an error, not a crash."""
-        with self._failing("read", name), self._parent(name) as (folder, last):
-            descriptor = _open_blob(last, folder, name)
+        try:  # `_failing` and `_parent` would cost as much as the calls of the system
+            folder, last = self._open_parent(name)
+            try:
+                descriptor = _open_blob(last, folder, name)
+            finally:
+                os.close(folder)
             try:
                 return _read_range(descriptor, start, length, name)
             finally:
                 os.close(descriptor)
+        except OSError as error:
+            raise storage_error(error, "read", self._shown(name)) from error
 
     def size(self, name: str) -> int:
         """See `Storage.size`."""
@@ -238,7 +244,15 @@ class LocalStorage:
 
     @contextmanager
     def _parent(self, name: str, create: bool = False) -> Iterator[tuple[int, str]]:
-        """Give the descriptor of the folder that `name` is in, and the last part of the name.
+        """Give what `_open_parent` returns; the descriptor is closed afterwards."""
+        descriptor, last = self._open_parent(name, create)
+        try:
+            yield descriptor, last
+        finally:
+            os.close(descriptor)
+
+    def _open_parent(self, name: str, create: bool = False) -> tuple[int, str]:
+        """Return a new descriptor of the folder that `name` is in, and the last part of the name.
 
         Raises:
             NotFoundError: There is no such folder (and it was not to be created).
@@ -246,13 +260,9 @@ class LocalStorage:
         check_name(name)
         folder, _, last = name.rpartition("/")
         try:
-            descriptor = self._open_folder(folder, create)
+            return self._open_folder(folder, create), last
         except _AbsentFolderError:
             raise _absent(name) from None
-        try:
-            yield descriptor, last
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def _folder(self, folder: str, create: bool = False) -> Iterator[int]:

@@ -7,6 +7,7 @@ memory, or a remote. What matters here is not the signatures but the promises; `
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from mlver.errors import IntegrityError
@@ -172,6 +173,7 @@ class Storage(Protocol):
         ...
 
 
+@lru_cache(maxsize=1 << 10)  # packs are read thousands of times; what is refused is not remembered
 def check_name(name: str) -> None:
     """Refuse a blob or folder name that would leave the storage, or not survive some file system.
 
