@@ -3,7 +3,7 @@
 _mlver_offer() {
     local kind=$1; shift
     case $kind in
-        artifacts | aliases | revisions | tags)
+        artifacts | aliases | conditions | origins | remotes | revisions | tags)
             local IFS=$'\n'
             COMPREPLY=($(mlver __complete "$kind" "$cur" 2>/dev/null))
             ;;
@@ -257,12 +257,12 @@ _mlver() {
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "--endpoint --region --profile --prefix --project --key-file --known-hosts --library --anonymous -C -q --quiet --json -h --help"; return; fi
             if ((place == 0)); then _mlver_offer nothing; fi
-            if ((place == 1)); then _mlver_offer nothing; fi
+            if ((place == 1)); then _mlver_offer remotes; fi
             if ((place == 2)); then _mlver_offer nothing; fi
             ;;
         push)
             case $previous in
-                --remote) _mlver_offer nothing; _mlver_trim; return ;;
+                --remote) _mlver_offer remotes; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "--remote -f --force --dry-run -C -q --quiet --json -h --help"; return; fi
@@ -273,7 +273,7 @@ _mlver() {
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "--dry-run -C -q --quiet --json -h --help"; return; fi
-            if ((place == 0)); then _mlver_offer nothing; fi
+            if ((place == 0)); then _mlver_offer remotes; fi
             ;;
         clone)
             case $previous in
@@ -370,9 +370,9 @@ _mlver() {
             ;;
         watch)
             case $previous in
-                --on) _mlver_offer nothing; _mlver_trim; return ;;
-                --name) _mlver_offer artifacts; _mlver_trim; return ;;
-                --remote) _mlver_offer artifacts; _mlver_trim; return ;;
+                --on) _mlver_offer conditions; _mlver_trim; return ;;
+                --name) _mlver_offer nothing; _mlver_trim; return ;;
+                --remote) _mlver_offer remotes; _mlver_trim; return ;;
                 --interval) _mlver_offer nothing; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
@@ -385,11 +385,11 @@ _mlver() {
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "--worktree --script --patch -C -q --quiet --json -h --help"; return; fi
-            if ((place == 0)); then _mlver_offer revisions; fi
+            if ((place == 0)); then _mlver_offer origins; fi
             ;;
         export)
             case $previous in
-                --format) _mlver_offer nothing; _mlver_trim; return ;;
+                --format) _mlver_offer words "openlineage croissant ro-crate"; _mlver_trim; return ;;
                 --parquet) _mlver_offer folders; _mlver_trim; return ;;
                 -o | --output) _mlver_offer files; _mlver_trim; return ;;
                 -C) _mlver_offer folders; _mlver_trim; return ;;
@@ -445,7 +445,7 @@ _mlver() {
                 -C) _mlver_offer folders; _mlver_trim; return ;;
             esac
             if [[ $cur == -* ]]; then _mlver_offer words "--remote --dry-run --grace --plan --apply --auto --repack --level -C -q --quiet --json -h --help"; return; fi
-            if ((place == 0)); then _mlver_offer nothing; fi
+            if ((place == 0)); then _mlver_offer remotes; fi
             ;;
         du)
             case $previous in

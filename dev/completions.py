@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from dev.tree import Argument, Node, Option
 
-DYNAMIC = ("artifacts", "aliases", "revisions", "tags")
+DYNAMIC = ("artifacts", "aliases", "conditions", "origins", "remotes", "revisions", "tags")
 _HEADER = "# Written by dev/generate from the command tree."
 
 
@@ -35,7 +35,7 @@ _BASH_FRAME = r"""
 _mlver_offer() {
     local kind=$1; shift
     case $kind in
-        artifacts | aliases | revisions | tags)
+        artifacts | aliases | conditions | origins | remotes | revisions | tags)
             local IFS=$'\n'
             COMPREPLY=($(mlver __complete "$kind" "$cur" 2>/dev/null))
             ;;

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 import click
 
-COMPLETERS = {"REF": "revisions", "NAME": "artifacts", "ALIAS": "aliases", "TAG": "tags", "DIR": "folders"}
+COMPLETERS = {
+    "REF": "revisions",
+    "REF|RUN": "origins",
+    "NAME": "artifacts",
+    "ALIAS": "aliases",
+    "TAG": "tags",
+    "REMOTE": "remotes",
+    "CONDITION": "conditions",
+    "DIR": "folders",
+}
 """Metavar → what a shell offers for it; the others are in `_completer`."""
 
 

@@ -60,9 +60,29 @@ def _revisions(names: KnownNames, prefix: str) -> Iterator[str]:
     yield from names.artifacts
 
 
+def _origins(names: KnownNames, prefix: str) -> Iterator[str]:
+    """Yield what can be made again: versions and runs."""
+    yield from _revisions(names, prefix)
+    yield from names.runs
+
+
+def _conditions(names: KnownNames, prefix: str) -> Iterator[str]:
+    """Yield what can be waited for; which aliases and tags, once it is known that it is one."""
+    from mlver.history.happenings import KINDS as HAPPENINGS
+
+    kind, colon, _ = prefix.partition(":")
+    if not colon:
+        yield from HAPPENINGS
+    subjects = {"alias": names.aliases, "tag": names.tags, "add": tuple(names.artifacts)}
+    yield from (f"{kind}:{word}" for word in subjects.get(kind, ()))
+
+
 KINDS: dict[str, Callable[[KnownNames, str], Iterator[str]]] = {
     "artifacts": lambda names, _: iter(names.artifacts),
     "aliases": lambda names, _: iter(names.aliases),
+    "conditions": _conditions,
+    "origins": _origins,
+    "remotes": lambda names, _: iter(names.remotes),
     "revisions": _revisions,
     "tags": lambda names, _: iter(names.tags),
 }

@@ -9,6 +9,8 @@ import pytest
 from mlver.ops.add import AddRequest, add
 from mlver.ops.init import init_repository
 from mlver.ops.opening import open_repository
+from mlver.ops.remotes.configure import add_remote
+from mlver.ops.runs.begin import begin_run
 from tests.support.process import COMMAND, PROJECT, environment, run_mlver
 
 
@@ -25,6 +27,8 @@ def repository(tmp_path: Path) -> Path:
         file = tmp_path / "weights.bin"
         file.write_text(content)
         add(opened, AddRequest([file], name=name, type="model", aliases=aliases, tags=tags))
+    begin_run(opened, name="first")
+    add_remote(opened, "here", str(tmp_path / "remote"))
     opened.close()
     return tmp_path
 
@@ -41,6 +45,14 @@ def repository(tmp_path: Path) -> Path:
         (["revisions", "other:"], ["other:latest", "other:prod", "other:v0"]),
         (["revisions", "other@p"], ["other@prod"]),
         (["revisions", "absent:"], []),
+        (["origins", "f"], ["first"]),
+        (["origins", "n"], ["net"]),
+        (["remotes"], ["here"]),
+        (["conditions", "a"], ["add", "alias"]),
+        (["conditions", "alias"], ["alias", "alias:latest", "alias:best"]),
+        (["conditions", "tag:"], ["tag:good"]),
+        (["conditions", "add:o"], ["add:other"]),
+        (["conditions", "rm:"], []),
     ],
 )
 def test_words(repository: Path, arguments: list[str], words: list[str]) -> None:
@@ -83,6 +95,11 @@ def _in_bash(folder: Path, line: str) -> list[str]:
         ("mlver switch ", ["net", "other"]),
         ("mlver show net:b", ["best"]),  # readline replaces only what follows the colon
         ("mlver show v", ["v1", "v0"]),
+        ("mlver watch --on alias:b", ["best"]),
+        ("mlver bisect --good v", ["v1", "v0"]),
+        ("mlver reproduce f", ["first"]),
+        ("mlver export --format cr", ["croissant"]),
+        ("mlver push --remote ", ["here"]),
     ],
 )
 def test_bash(repository: Path, line: str, words: list[str]) -> None:

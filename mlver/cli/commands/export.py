@@ -16,7 +16,7 @@ from mlver.cli.output import Column, Output, Piece
 from mlver.cli.style import Styled
 from mlver.cli.text import count
 from mlver.errors import UsageError
-from mlver.ops.exchange.exchange import export
+from mlver.ops.exchange.exchange import ExportFormat, export
 from mlver.ops.query.parquet import ExportedTable, export_parquet
 from mlver.store.failures import storage_error
 
@@ -27,7 +27,9 @@ EXAMPLES = (
     Example("mlver export best --format ro-crate -o out/ro-crate-metadata.json", "a version, and how it was made"),
 )
 
-_Format = Annotated[str | None, typer.Option("--format", metavar="FORMAT", help="openlineage, croissant or ro-crate.")]
+_Format = Annotated[
+    ExportFormat | None, typer.Option("--format", metavar="FORMAT", help="openlineage, croissant or ro-crate.")
+]
 _Parquet = Annotated[
     Path | None, typer.Option("--parquet", metavar="DIR", help="Write the tables of mlver query.", parser=path_of)
 ]
@@ -57,11 +59,12 @@ def command(
             tables = export_parquet(repository, parquet)
         call.out.result(tables, document=_tables_document, brief=lambda found: [t.path for t in found], human=_tables)
         return
+    assert export_format is not None
     with call.repository() as repository, call.progress() as progress:
-        documents = export(repository, export_format or "", revision, progress)
+        documents = export(repository, export_format, revision, progress)
     if output is not None:
         _write(output, _text(documents))
-    exported = _Exported(export_format or "", output, documents)
+    exported = _Exported(export_format, output, documents)
     call.out.result(exported, document=_document, brief=_brief, human=_human)
 
 

@@ -25,7 +25,7 @@ EXAMPLES = (
     Example("mlver reproduce best --script > again.sh", "the same as a script, to read and then run"),
 )
 
-_What = Annotated[str, typer.Argument(metavar="REF", help="A version, or a run: its id or name.")]
+_What = Annotated[str, typer.Argument(metavar="REF|RUN", help="A version, or a run: its id or name.")]
 _Worktree = Annotated[
     Path | None, typer.Option("--worktree", metavar="DIR", help="Prepare everything in a new folder.", parser=path_of)
 ]

@@ -36,12 +36,12 @@ _Command = Annotated[
     list[str] | None, typer.Argument(metavar="-- CMD [ARG...]", help="What to run.", show_default=False)
 ]
 _On = Annotated[
-    list[str], typer.Option("--on", metavar="EVENT", help="add, alias, tag, note, meta, rm, restore; with :FILTER.")
+    list[str], typer.Option("--on", metavar="CONDITION", help="add, alias, tag, note, meta, rm, restore; with :FILTER.")
 ]
-_Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Of this watch; else from what it does.")]
+_Name = Annotated[str | None, typer.Option("--name", metavar="WATCH", help="Its name; else made from what it does.")]
 _Once = Annotated[bool, typer.Option("--once", help="Do what is to be done now, and end.")]
 _Fetch = Annotated[bool, typer.Option("--fetch", help="Fetch first, each time.")]
-_Remote = Annotated[str | None, typer.Option("--remote", metavar="NAME", help="From where; default: origin.")]
+_Remote = Annotated[str | None, typer.Option("--remote", metavar="REMOTE", help="From where; default: origin.")]
 _Interval = Annotated[
     float | None, typer.Option("--interval", metavar="SECONDS", min=0.05, help="How often to look: 1, or 30 to fetch.")
 ]
