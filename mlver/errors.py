@@ -32,6 +32,8 @@ class MlverError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint is not None:
+            self.add_note(f"Hint: {hint}")  # which Python prints below a traceback, for those who use the library
 
 
 class NotFoundError(MlverError):

@@ -8,7 +8,7 @@ heights of a layer are an isotonic regression, solved by pooling adjacent violat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -67,16 +67,16 @@ def _layers(lineage: Lineage) -> dict[str, int]:
 
 
 def _topological(lineage: Lineage) -> list[str]:
-    """Return the nodes, each after what it rests on; where there is a circle, it is cut at its oldest node."""
+    """Return the nodes, each after what it rests on; where there is a circle, it is cut before its oldest node."""
     missing = {node: len(lineage.next(node, "up")) for node in lineage.nodes}
     ready = [node for node in reversed(list(lineage.nodes)) if not missing[node]]
-    circling = sorted(lineage.nodes, key=lambda node: (lineage.nodes[node].at, node), reverse=True)
+    waiting = list(lineage.nodes)
     order: dict[str, None] = {}
     while len(order) < len(missing):
         while not ready:
-            oldest = circling.pop()
-            if oldest not in order:
-                ready.append(oldest)
+            node = waiting.pop()
+            if node not in order:
+                ready.append(_oldest_of_circle(lineage, node, order))
         node = ready.pop()
         if node in order:
             continue
@@ -86,6 +86,16 @@ def _topological(lineage: Lineage) -> list[str]:
             if not missing[child] and child not in order:
                 ready.append(child)
     return list(order)
+
+
+def _oldest_of_circle(lineage: Lineage, node: str, order: Collection[str]) -> str:
+    """Return the oldest node of a circle that a node rests on. Each that is left must rest on another that is left."""
+    passed: dict[str, int] = {}
+    while node not in passed:
+        passed[node] = len(passed)
+        node = next(parent for parent in lineage.next(node, "up") if parent not in order)
+    circle = list(passed)[passed[node] :]
+    return min(circle, key=lambda node: (lineage.nodes[node].at, node))
 
 
 def _with_bends(lineage: Lineage, layer_of: Mapping[str, int]) -> tuple[list[list[str]], dict[Edge, list[str]]]:

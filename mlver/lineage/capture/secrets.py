@@ -13,7 +13,10 @@ from typing import Any
 from mlver.store.objects.address import without_secrets
 
 MASK = "***"
-_SECRET = re.compile(r"apikey|auth(?:orization)?|bearer|credentials?|jwt|passphrase|passw(?:or)?d|secrets?|token")
+_SECRET = re.compile(
+    r"auth(?:orization)?|bearer|credentials?|jwt|secrets?|sshpass|token|\w*(?:apikey|passphrase|passw(?:or)?d)"
+)
+"""Last words of names; some names are one word, such as PGPASSWORD."""
 _OF_SECRET_KEYS = re.compile(r"access|account|api|auth|encryption|private|secret|service|ssh")
 """What makes a secret of a key: an `api key` is one, a `sort key` is none."""
 _OF_HARMLESS_TOKENS = re.compile(

@@ -137,8 +137,9 @@ def test_values_that_are_no_numbers(here: mlver.Repository) -> None:
 
 
 def test_a_run_has_no_runs_inside(here: mlver.Repository) -> None:
-    with mlver.run() as run, pytest.raises(mlver.UsageError, match="a run has no runs inside it"):
+    with mlver.run() as run, pytest.raises(mlver.UsageError, match="a run has no runs inside it") as refused:
         mlver.run()
+    assert refused.value.__notes__ == ["Hint: End it first: run.finish(), or the end of its with."], "for tracebacks"
     with pytest.raises(mlver.UsageError, match="is over"):
         run.log({"a": 1})
     with pytest.raises(mlver.UsageError, match="is over"):
