@@ -15,7 +15,7 @@ from mlver.ops.opening import (
     REPOSITORY_FOLDER,
     open_repository,
 )
-from mlver.ops.placing import umask
+from mlver.ops.placing import make_folder, umask
 from mlver.store.local import LocalStorage
 
 
@@ -52,7 +52,7 @@ def init_repository(folder: Path, *, trust_hooks: bool = False) -> InitResult:
             note_here(root)
         return InitResult(str(root.absolute()), created=False)
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
     except FileExistsError as error:
         raise MlverError(f"{root} is there already, and it is not a folder.", "Move it away first.") from error
     except OSError as error:

@@ -63,7 +63,7 @@ def staging_folder(target: Path, beside: bool) -> Iterator[Path]:
     parent = target.parent if beside else target
     prefix = f"{_MARK}{target.name}-" if beside else _MARK
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        make_folder(parent)
         _sweep(parent, prefix)
         staging = parent / f"{prefix}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         staging.mkdir(mode=0o700)
@@ -134,6 +134,18 @@ def _refuse_obstacle(target: Path, folder: str) -> None:
             raise _cannot_write(place, error) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, durably. One that is there may be as new: somebody was killed who made it.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing or [folder]):
+        _sync_folder(made.parent)
+
+
 @contextmanager
 def _open_below(top: Path, path: str) -> Iterator[int]:
     """Yield a descriptor of the folder `path` below `top`; it and those on the way are made if need be."""
@@ -142,6 +154,7 @@ def _open_below(top: Path, path: str) -> Iterator[int]:
         for part in filter(None, path.split("/")):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, dir_fd=descriptor)
+                os.fsync(descriptor)
             below = os.open(part, _FOLDER_FLAGS, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = below

@@ -22,7 +22,7 @@ from mlver.ops.opening import OpenRepository
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress, Silent
 from mlver.ops.references.checking import ReferenceCheck, ReferenceUses
-from mlver.ops.remotes.elsewhere import published
+from mlver.ops.remotes.elsewhere import ask_anew, published
 from mlver.store.pack import PACKS_FOLDER, pack_id_of, pack_name, read_pack_index
 from mlver.store.storage import Storage
 
@@ -155,12 +155,19 @@ class _Elsewhere:
     def __init__(self, repository: OpenRepository) -> None:
         self._repository = repository
         self._published = published(repository)
+        self._was_asked = not repository.config.remotes
         self.absent_versions = 0
         self._partial_versions = 0
 
     def has(self, identity: ManifestId, manifest: Manifest | IntegrityError) -> bool:
         """Tell whether a manifest is absent here, and at a remote."""
-        if isinstance(manifest, Manifest) or identity not in self._published:
+        if isinstance(manifest, Manifest):
+            return False
+        if identity not in self._published and not self._was_asked:
+            self._was_asked = True
+            self._repository.notices += ask_anew(self._repository)
+            self._published = published(self._repository)
+        if identity not in self._published:
             return False
         is_absent = not self._repository.storage.exists(manifest_name(identity))
         self.absent_versions += is_absent

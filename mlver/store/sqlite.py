@@ -162,7 +162,9 @@ def _connect(database: str, schemas: Sequence[str], patience_seconds: float) -> 
     )
     try:
         connection.execute("PRAGMA trusted_schema=OFF")  # the file may have come with a repository from others
-        connection.execute("PRAGMA journal_mode=TRUNCATE")
+        # Each transaction has a journal file of its own. One that is emptied and used again (TRUNCATE) may come back
+        # after a power cut with what was written last in the midst of what it held before, and be played back so.
+        connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA temp_store=MEMORY")
         _ensure_tables(connection, schemas)
@@ -210,13 +212,22 @@ def _execute_all(connection: sqlite3.Connection, schema: str) -> None:
             statement = ""
 
 
+def remove_cache(path: Path) -> None:
+    """Remove a cache file, which costs what it takes to fill a new one.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    # The journal first: left alone, it would be played into the new file.
+    path.with_name(path.name + "-journal").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
 def _replace(path: Path, schemas: Sequence[str], error: Exception) -> CacheConnection:
     """Throw a damaged file away and start a new one, or go on in memory if that fails too."""
     _note("The cache %s is damaged and will be rebuilt: %s", path, error)
     try:
-        # The journal first: left alone, it would be played into the new file.
-        path.with_name(path.name + "-journal").unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        remove_cache(path)
         return _connect(str(path), schemas, _BUSY_SECONDS)
     except (sqlite3.Error, OSError) as second:
         return _in_memory(path, schemas, second)

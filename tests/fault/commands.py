@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from mlver import Repository
+from tests.support.keys import make_key
 
 Look = dict[str, Any]
+_STAGED = ".mlver-pull-"
 
 
 def write_model(folder: Path, seed: int, *, steps: float = 0.0) -> Path:
@@ -26,6 +28,8 @@ def write_model(folder: Path, seed: int, *, steps: float = 0.0) -> Path:
     weights = np.random.default_rng(seed).normal(size=4000).astype("float32")
     weights += np.float32(steps) * np.random.default_rng(seed + 1).normal(size=4000).astype("float32")
     np.save(folder / "weights.npy", weights)
+    (folder / "tokens").mkdir(exist_ok=True)
+    (folder / "tokens" / "words.txt").write_text("a b c\n" * 40)
     (folder / "config.json").write_text(json.dumps({"seed": seed, "steps": steps}))
     return folder
 
@@ -46,6 +50,12 @@ def _versions(world: Path) -> None:
         repository.add(folder, name="net", type="t", aliases=["best"])
         repository.add(write_model(folder, 1, steps=1e-4), tags=["second"], metrics={"loss": 0.5})
         write_model(folder, 1, steps=2e-4)
+
+
+def _placed(world: Path) -> None:
+    """The two versions, and a folder that may become a remote."""
+    _versions(world)
+    (world / "remote").mkdir()
 
 
 def _shared(world: Path) -> None:
@@ -77,6 +87,16 @@ def _fetched(world: Path) -> None:
     Repository.clone(str(world / "remote"), world / "repo").close()
 
 
+def _occupied(world: Path) -> None:
+    """The two versions, and a folder that has a file of the first and one of nobody's."""
+    _versions(world)
+    with Repository.open(world / "repo") as repository:
+        repository.pull("net:v0", world / "repo" / "out")
+    shutil.rmtree(world / "repo" / "out" / "tokens")
+    (world / "repo" / "out" / "weights.npy").unlink()
+    (world / "repo" / "out" / "mine").write_text("mine")
+
+
 def _removed(world: Path) -> None:
     """Four versions, of which one with noise of its own is removed, and packs of which a part is dead."""
     _versions(world)
@@ -84,6 +104,21 @@ def _removed(world: Path) -> None:
         repository.add(write_model(world / "repo" / "model", 7))
         repository.add(write_model(world / "repo" / "model", 1, steps=2e-4))
         repository.remove("net:v2")
+
+
+def _told(world: Path) -> None:
+    """The two versions, and a key to sign them with."""
+    _versions(world)
+    make_key(world, "me")
+
+
+def _gone(world: Path) -> None:
+    """The two versions, of which one is removed, and a remote that has had both."""
+    _shared(world)
+    with Repository.open(world / "repo") as repository:
+        repository.push()
+        repository.remove("net:v1", force=True)
+        repository.push()
 
 
 def _damaged(world: Path) -> None:
@@ -108,6 +143,7 @@ class Command:
         argv: The command line, run in the world's `repo`.
         again: Exit codes that are right when it is given once more after it had happened already.
         damaged_before: The world is damaged before the command, which mends it.
+        piecewise: It puts files into a folder that is there one by one, and each is the old one or the new one.
     """
 
     name: str
@@ -115,6 +151,10 @@ class Command:
     argv: tuple[str, ...]
     again: tuple[int, ...] = (0,)
     damaged_before: bool = False
+    piecewise: bool = False
+
+    def __str__(self) -> str:
+        return self.name
 
 
 COMMANDS = (
@@ -125,11 +165,21 @@ COMMANDS = (
     Command("meta", _versions, ("meta", "v1", "--metric", "loss=0.25")),
     Command("rename", _versions, ("rename", "net", "other"), again=(0, 2, 10)),
     Command("rm", _versions, ("rm", "v1"), again=(0, 1)),
-    Command("undo", _versions, ("undo",)),
+    Command("restore", _gone, ("restore", "net:v1"), again=(0, 1)),
+    Command("tag", _versions, ("tag", "v1", "good")),
+    Command("note", _versions, ("note", "v1", "Trained for longer.")),
+    Command("switch", _versions, ("switch", "net")),
+    Command("retain", _versions, ("retain", "--last", "3")),
+    Command("sign", _told, ("sign", "v1", "--key", "../me.pem")),
+    Command("undo", _versions, ("undo",), again=(0, 1)),
+    Command("remote", _placed, ("remote", "add", "origin", "../remote"), again=(0, 1, 2, 14)),
     Command("push", _shared, ("push",)),
     Command("fetch", _behind, ("fetch",)),
     Command("pull", _fetched, ("pull", "net:v1", "-o", "out")),
+    Command("pull-deep", _fetched, ("pull", "net:v1", "-o", "out/of/reach")),
+    Command("pull-into", _occupied, ("pull", "net:v0", "-o", "out"), piecewise=True),
     Command("gc", _removed, ("gc", "--grace", "0")),
+    Command("gc-remote", _gone, ("gc", "--remote", "--grace", "0")),
     Command("repack", _removed, ("gc", "--repack")),
     Command("repair", _damaged, ("verify", "--repair"), damaged_before=True),
     Command("run", _versions, ("run", "--uses", "v1", "--", "true")),
@@ -152,40 +202,51 @@ def look(world: Path, *, sound: bool = True) -> Look:
         AssertionError: Something is damaged, or a revision names nothing.
     """
     seen: Look = {}
-    for name in ("repo", "remote"):
-        place = world / name
-        root = place / ".mlver" if name == "repo" else place
-        if (root / "format").exists():
-            seen[name] = _look_into(world / "repo", name, sound=sound)
+    if (world / "repo" / ".mlver" / "format").exists():
+        seen["repo"] = _look_here(world / "repo", sound=sound)
+        if seen["repo"]["remotes"]:
+            seen["remote"] = _look_there(world, sound=sound)
     out = world / "repo" / "out"
-    if out.exists():
-        seen["out"] = {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+    pulled = [path for path in sorted(out.rglob("*")) if path.is_file() and _STAGED not in str(path)]
+    seen["out"] = {str(path.relative_to(out)): path.read_bytes() for path in pulled}
     return seen
 
 
-def _look_into(folder: Path, name: str, *, sound: bool) -> Look:
+def _look_there(world: Path, *, sound: bool) -> Look:
+    with Repository.open(world / "repo") as repository:
+        found = repository.verify_remote()
+    assert found.ok or not sound, found.damaged
+    return {path: content.hex() for path, content in _events(world / "remote")}
+
+
+def _look_here(folder: Path, *, sound: bool) -> Look:
     with Repository.open(folder) as repository:
-        if name == "remote":
-            found = repository.verify_remote()
-            assert found.ok or not sound, found.damaged
-            return {}
         if sound:
             missing = partial(_is_only_missing_here, bool(repository.remotes()))
             found = repository.verify()
             assert not [damage for damage in found.damaged if not missing(damage)], found.damaged
-        seen: Look = {}
+        seen: Look = {"remotes": sorted(remote.name for remote in repository.remotes())}
         for artifact in repository.artifacts():
             versions = repository.log(artifact.name, removed=True)
-            seen[artifact.name] = {
-                version.number: (version.id, version.removed, version.aliases, version.tags, dict(version.metrics))
-                for version in versions
-            }
+            seen[artifact.name] = {version.number: _facts(version) for version in versions}
             for version in versions:
+                assert version.removed or repository.resolve(f"{artifact.name}:v{version.number}").id == version.id
                 for alias in version.aliases:
                     assert repository.resolve(f"{artifact.name}:{alias}").number == version.number
         repository._opened.index.refresh()
-        seen["runs"] = [run.status for run in repository._opened.runs.runs()]
+        seen["events"] = [path for path, _ in _events(repository.path)]
+        seen["runs"] = [run.status for run in repository._opened.runs.runs() if run.status == "finished"]
         return seen
+
+
+def _facts(version: Any) -> tuple[Any, ...]:
+    return (version.id, version.removed, version.aliases, version.tags, version.note, dict(version.metrics))
+
+
+def _events(root: Path) -> list[tuple[str, bytes]]:
+    """Return the events of a remote; its segments only repeat them."""
+    found = sorted((root / "log").glob("*/*.json"))
+    return [(str(path.relative_to(root)), path.read_bytes()) for path in found]
 
 
 def _is_only_missing_here(has_remote: bool, damage: Any) -> bool:

@@ -9,26 +9,51 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
+from tests.fault.launch import KILLING, MARK, PAD
 from tests.support.process import environment
 
-HAS_STRACE = shutil.which("strace") is not None
-NAMES = ("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir")
+NAMES = (
+    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat"),
+    *("mkdir", "mkdirat", "rmdir"),
+)
 DATA = ("write", "writev", "pwrite64", "pwritev", "ftruncate", "fallocate", "copy_file_range", "sendfile")
 SYNCS = ("fsync", "fdatasync")
-MUTATING = ("openat", *NAMES, *DATA, *SYNCS)
+ATTRIBUTES = ("chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat", "utimensat")
+MUTATING = ("openat", *NAMES, *DATA, *SYNCS, *ATTRIBUTES)
 """What changes a file system, and what makes it durable. An `openat` counts if it may create or empty a file."""
+OPENING = ("openat", "socket", "pipe2", "dup", "eventfd2", "epoll_create1", "memfd_create", "socketpair")
+"""What takes a descriptor."""
+HARMLESS = frozenset(
+    {
+        *("access", "faccessat", "faccessat2", "stat", "lstat", "fstat", "newfstatat", "statx", "statfs", "fstatfs"),
+        *("readlink", "readlinkat", "getcwd", "chdir", "fchdir", "execve", "execveat", "getdents64", "lseek"),
+        *("read", "readv", "pread64", "preadv", "fadvise64", "readahead", "mmap", "close", "dup", "dup2", "dup3"),
+        *("fcntl", "flock", "ioctl", "poll", "ppoll", "select", "pselect6", "pipe", "pipe2", "socket", "socketpair"),
+        *("connect", "bind", "listen", "sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "getsockname"),
+        *("getpeername", "setsockopt", "getsockopt", "shutdown", "epoll_create1", "epoll_ctl", "epoll_wait"),
+        *("epoll_pwait", "eventfd2", "memfd_create", "getxattr", "lgetxattr", "fgetxattr", "listxattr", "close_range"),
+        *("open", "umask", "accept4", "inotify_init1", "sync_file_range", "pidfd_open", "pidfd_send_signal"),
+    }
+)
+"""Calls about files and descriptors that change nothing that is kept. An `open` is no `openat`: glibc makes none."""
 _FOLLOWED = (*MUTATING, "open", "creat", "lseek", "execve")
-_LINE = re.compile(r"(?P<pid>\d+) +(?P<call>\w+)\((?P<arguments>.*)\) += (?P<result>.*)")
+_LINE = re.compile(r"(?P<call>\w+)\((?P<arguments>.*?)\) += (?P<result>.*)", re.DOTALL)
+_ENTRY = re.compile(r"(\w+)\(")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _ON = re.compile(r"(?P<number>\d+|AT_FDCWD)<(?P<path>(?:\\x[0-9a-f]{2})*)>")
+_MARK = re.compile(r"ftruncate\((-\d+), 0\)")
+_CHANGING = re.compile(r"O_CREAT|O_TRUNC")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A system call that was made and succeeded.
+    """A system call.
 
     Attributes:
         name: Such as `renameat`.
@@ -37,6 +62,10 @@ class Call:
         numbers: Arguments that are numbers, in order.
         descriptor: The one it is about, or the new one.
         flags: As strace writes them.
+        thread: Which one made it; 0 is the first.
+        nth: Which call of this name of the thread it was, from 1.
+        ended: How: empty if it succeeded, else the error's name, or `?` if it never returned.
+        injected: Whether it failed because it was made to.
     """
 
     name: str
@@ -45,48 +74,159 @@ class Call:
     numbers: tuple[int, ...]
     descriptor: int
     flags: str
+    thread: int = 0
+    nth: int = 0
+    ended: str = ""
+    injected: bool = False
+
+    def changes(self, world: Path) -> bool:
+        """Tell whether this changes or flushes something in a folder, or tells the caller that all is done."""
+        if self.name not in MUTATING or (self.name == "openat" and not _CHANGING.search(self.flags)):
+            return False
+        return self.is_in(world) or self.tells()
+
+    def is_in(self, world: Path) -> bool:
+        """Tell whether it is about something in a folder."""
+        return any(path.startswith(f"{world}/") for path in self.paths)
+
+    def tells(self) -> bool:
+        """Tell whether it writes to standard output."""
+        return self.name == "write" and self.descriptor == 1
+
+    def kind(self, world: Path) -> tuple[str, ...]:
+        """Return what is the same for this call in another run: made-up names and numbers are left out."""
+        places = (path.removeprefix(str(world)) for path in self.paths)
+        return (self.name, *(re.sub(r"[0-9a-f]*\d[0-9a-f-]{4,}|tmp\w{8}|pipe:.*", "#", place) for place in places))
 
 
-def command_line(argv: tuple[str, ...]) -> list[str]:
+def missing_tools() -> str | None:
+    """Return why nothing can be traced here, None if it can."""
+    if not sys.platform.startswith("linux"):
+        return "the fault harness needs Linux"
+    if shutil.which("strace") is None:
+        return "THE FAULT HARNESS DID NOT RUN: install strace"
+    tried = subprocess.run(["strace", *_bpf(), "-qq", "-o", "/dev/null", "true"], check=False, capture_output=True)
+    return f"THE FAULT HARNESS DID NOT RUN: strace may not trace here: {tried.stderr!r}" if tried.returncode else None
+
+
+@cache
+def _bpf() -> tuple[str, ...]:
+    """Return the option by which only calls that are asked for are stopped at, if this strace has it."""
+    tried = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "true"]
+    done = subprocess.run(tried, check=False, capture_output=True)
+    return ("--seccomp-bpf",) if done.returncode == 0 else ()
+
+
+def command_line(argv: Sequence[str]) -> list[str]:
     """Return how mlver is started here; no bytecode is written, which would only blur the trace."""
-    return [sys.executable, "-B", "-m", "mlver", *argv]
+    return [sys.executable, "-B", "-m", "tests.fault.launch", *argv]
 
 
-def record(argv: tuple[str, ...], folder: Path, trace: Path) -> list[Call]:
-    """Run a command to its end, and return what it asked for that changes or flushes something."""
-    options = ["-qq", "-f", "-y", "-xx", "-s", "100000000", "-o", str(trace), "-e", f"trace={','.join(_FOLLOWED)}"]
+def surroundings(pad: str = "") -> dict[str, str]:
+    """Return the environment of a command that is traced; threads of BLAS are none that Python starts."""
+    return environment(OPENBLAS_NUM_THREADS="1", **({PAD: pad} if pad else {}))
+
+
+def record(argv: Sequence[str], folder: Path, trace: Path) -> list[Call]:
+    """Run a command to its end, and return all calls that change or flush something, also those that failed.
+
+    Raises:
+        AssertionError: The command failed.
+    """
+    options = ["-qq", "-f", *_bpf(), "-y", "-xx", "-s", "100000000", "-o", str(trace)]
+    strace = ["strace", *options, "-e", f"trace={','.join(_FOLLOWED)}"]
     done = subprocess.run(
-        ["strace", *options, *command_line(argv)], cwd=folder, env=environment(), check=False, capture_output=True
+        [*strace, *command_line(argv)], cwd=folder, env=surroundings(), check=False, capture_output=True
     )
     assert done.returncode == 0, done.stderr.decode()
     return parse(trace.read_text())
 
 
-def parse(trace: str) -> list[Call]:
-    """Return the calls of the first process that succeeded, in the order in which they returned.
+def names_made(argv: Sequence[str], folder: Path, trace: Path) -> set[str]:
+    """Run a command to its end, and return the names of all calls it makes that are about files or descriptors."""
+    options = ["-qq", "-f", *_bpf(), "-s", "0", "-o", str(trace), "-e", "trace=%file,%desc,%network"]
+    subprocess.run(
+        ["strace", *options, *command_line(argv)],
+        cwd=folder,
+        env=surroundings(),
+        check=False,
+        capture_output=True,
+    )
+    return set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
+
+
+def parse(trace: str, padding: int = 0) -> list[Call]:
+    """Return the calls of the first process, in the order in which they returned.
 
     Processes that it starts have files of their own, which are none of this.
+
+    Args:
+        trace: What strace wrote.
+        padding: How many calls the first thread made only to be counted; see `tests.fault.launch`.
     """
-    calls: list[Call] = []
-    begun: dict[str, str] = {}
-    lines = trace.splitlines()
-    others = {line.split(maxsplit=1)[0] for line in lines if " execve(" in line} - {lines[0].split(maxsplit=1)[0]}
-    for line in lines:
-        pid, _, rest = line.partition(" ")
-        if pid in others or "execve" in rest[:12]:
-            continue
-        if rest.endswith("<unfinished ...>"):
-            begun[pid] = rest.removesuffix("<unfinished ...>")
-            continue
+    lines = [line.split(maxsplit=1) for line in trace.splitlines()]
+    others = {pid for pid, rest in lines if rest.startswith("execve(")} - {lines[0][0]} if lines else set()
+    reader = _Reader({lines[0][0]: 0} if lines else {}, padding)
+    for pid, rest in lines:
+        if pid not in others and not rest.startswith(("execve(", "---", "+++", "???")):
+            reader.read(pid, rest)
+    return reader.all_calls()
+
+
+class _Reader:
+    """Puts calls together that returned after others had been made."""
+
+    def __init__(self, threads: dict[str, int], padding: int) -> None:
+        self._threads = threads
+        self._padding = padding
+        self._counted: Counter[tuple[str, str]] = Counter()
+        self._begun: dict[str, tuple[str, int]] = {}
+        self._calls: list[Call] = []
+
+    def read(self, pid: str, rest: str) -> None:
         resumed = re.match(r" *<\.\.\. \w+ resumed>", rest)
-        whole = f"{pid} {begun.pop(pid).strip()}{rest[resumed.end() :]}" if resumed else line
-        match = _LINE.match(whole)
-        if match and not match["result"].startswith("-1"):
-            calls.append(_call(match["call"], match["arguments"], match["result"]))
-    return calls
+        if resumed is None:
+            entry = _ENTRY.match(rest)
+            assert entry is not None, rest
+            self._counted[pid, entry[1]] += 1
+            self._begun[pid] = ("", self._counted[pid, entry[1]])
+        start, nth = self._begun.pop(pid)
+        text = start + (rest[resumed.end() :] if resumed else rest)
+        if text.endswith("<unfinished ...>"):
+            self._begun[pid] = (text.removesuffix("<unfinished ...>").removesuffix(") = ? ").rstrip(), nth)
+        else:
+            self._ended(pid, text, nth)
+
+    def all_calls(self) -> list[Call]:
+        """Return the calls that ended, then those that never did, since the process was killed."""
+        for pid, (text, nth) in self._begun.items():
+            self._ended(pid, f"{text}) = ?", nth)
+        return self._calls
+
+    def _ended(self, pid: str, text: str, nth: int) -> None:
+        if (mark := _MARK.match(text)) and int(mark[1]) < MARK:
+            self._threads[pid] = MARK - int(mark[1])
+            return
+        match = _LINE.match(text)
+        if match is None:
+            return
+        thread = self._threads.get(pid, -1)
+        failed = re.match(r"-1 (\w+)|\?", match["result"])
+        ended = "" if failed is None else failed[1] or "?"
+        own = self._own(match["call"], thread, nth)
+        if own > 0:
+            call = _call(match["call"], match["arguments"], match["result"], ended)
+            injected = "INJECTED" in match["result"]
+            self._calls.append(replace(call, thread=thread, nth=own, ended=ended, injected=injected))
+
+    def _own(self, name: str, thread: int, nth: int) -> int:
+        """Return which call of its own this is for a thread; 0 or less for those that pad its count."""
+        nth -= name == "ftruncate" and thread > 0
+        padding = self._padding * (thread + 1)
+        return nth - padding if nth > padding else 0
 
 
-def _call(name: str, arguments: str, result: str) -> Call:
+def _call(name: str, arguments: str, result: str, ended: str) -> Call:
     texts = [bytes.fromhex(text.replace("\\x", "")) for text in _TEXT.findall(arguments)]
     on = [(number, _path(path)) for number, path in _ON.findall(arguments)]
     plain = _ON.sub("", _TEXT.sub("", arguments))
@@ -94,33 +234,26 @@ def _call(name: str, arguments: str, result: str) -> Call:
     descriptor = int(on[0][0]) if on and on[0][0] != "AT_FDCWD" else -1
     if name in ("openat", "open", "creat"):
         opened = _ON.match(result)
-        assert opened is not None, result
+        if opened is None:
+            paths = tuple(str(Path(on[0][1] if on else "", text.decode())) for text in texts[:1])
+            return Call(name, paths, b"", (), -1, arguments)
         return Call(name, (_path(opened["path"]),), b"", (), int(opened["number"]), arguments)
-    if name in NAMES:
+    if name in NAMES or (name in ATTRIBUTES and texts):
         folders = [path for _, path in on] or [""]
         names = [text.decode() for text in texts]
         folders += folders[-1:] * (len(names) - len(folders))
         paths = tuple(str(Path(folder, given)) for folder, given in zip(folders, names, strict=False))
         return Call(name, paths, b"", numbers, -1, arguments)
     paths = tuple(path for _, path in on)
-    if name == "lseek":
+    if name == "lseek" and not ended:
         numbers = (int(result),)
+    if name in ("write", "writev", "pwrite64", "pwritev") and not ended:
+        return Call(name, paths, b"".join(texts)[: int(result.split(maxsplit=1)[0])], numbers, descriptor, arguments)
     return Call(name, paths, b"".join(texts), numbers, descriptor, arguments)
 
 
 def _path(text: str) -> str:
     return bytes.fromhex(text.replace("\\x", "")).decode().removesuffix(" (deleted)")
-
-
-def changes(calls: list[Call], world: Path) -> list[Call]:
-    """Return the calls that change or flush something in a folder."""
-    return [
-        call
-        for call in calls
-        if call.name in MUTATING
-        and any(path.startswith(f"{world}/") for path in call.paths)
-        and (call.name != "openat" or "O_CREAT" in call.flags or "O_TRUNC" in call.flags)
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,36 +264,53 @@ class Ended:
         code: Its exit code; negative for a signal.
         out: What it said on stdout.
         err: What it said on stderr.
-        hit: Whether a call was made to fail, or to kill it.
+        hit: The call that was made to fail or to kill it; None if it made none such.
+        calls: All that were followed.
     """
 
     code: int
     out: str
     err: str
-    hit: bool
+    hit: Call | None
+    calls: list[Call]
 
 
-def interfere(argv: tuple[str, ...], folder: Path, trace: Path, call: str, nth: int, fault: str) -> Ended:
+KILL = f"signal={KILLING.name}"
+"""The process ends as by SIGKILL, when the call has been made."""
+
+
+def interfere(
+    argv: Sequence[str], folder: Path, trace: Path, target: Call, fault: str, *, follow: Iterable[str] = ()
+) -> Ended:
     """Run a command of which one system call fails or kills it.
 
     Args:
         argv: The command line.
         folder: Where.
         trace: A file for strace.
-        call: Name of the system call.
-        nth: Which of its calls, from 1, in each thread.
-        fault: `signal=SIGKILL`, or `error=EIO` and the like.
+        target: The call, as it was recorded: its name, thread and number count.
+        fault: `KILL`, `error=EIO` and the like.
+        follow: Names of other calls to write down.
     """
-    options = ["-qq", "-f", "-o", str(trace), "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={nth}"]
+    names = {"execve", "ftruncate", target.name, *follow}
+    padding = 1000 if target.name == "openat" else 200
+    assert target.nth < padding
+    nth = padding * (target.thread + 1) + target.nth + (target.name == "ftruncate" and target.thread > 0)
+    # A signal is not sent from where the kernel's filter stops a call, only from where each call is stopped.
+    filtering = _bpf() if fault != KILL else ()
+    options = ["-qq", "-f", *filtering, "-y", "-xx", "-s", "0", "-o", str(trace), "-e", f"trace={','.join(names)}"]
+    options += ["-e", f"inject={target.name}:{fault}:when={nth}"]
     done = subprocess.run(
         ["strace", *options, *command_line(argv)],
         cwd=folder,
-        env=environment(),
+        env=surroundings(f"{target.name}:{padding}"),
         check=False,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    text = trace.read_text()
-    hit = "INJECTED" in text or "killed by SIGKILL" in text
-    return Ended(done.returncode, done.stdout, done.stderr, hit)
+    calls = parse(trace.read_text(), padding)
+    killed = done.returncode < 0 and fault == KILL
+    wanted = (target.name, target.thread, target.nth)
+    hits = [call for call in calls if (call.name, call.thread, call.nth) == wanted and (call.injected or killed)]
+    return Ended(done.returncode, done.stdout, done.stderr, hits[0] if hits else None, calls)

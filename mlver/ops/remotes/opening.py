@@ -18,7 +18,7 @@ from mlver.store.local import LocalStorage
 from mlver.store.remote.address import Address, check_address
 from mlver.store.remote.opening import open_storage
 from mlver.store.remote.storage import RemoteStorage
-from mlver.store.sqlite import CacheConnection, open_cache
+from mlver.store.sqlite import CacheConnection, CacheDamaged, open_cache, remove_cache
 
 REMOTES_FOLDER = "remotes"
 DEFAULT_REMOTE = "origin"
@@ -144,14 +144,13 @@ def open_remote(repository: OpenRepository, name: str | None, *, check: bool = T
     name = choose_remote(repository, name)
     address = address_of(repository, name)
     storage = open_storage(address)
-    cache = open_cache(_cache_path(repository, address), (store_tables.SCHEMA, SCHEMA))
     try:
-        remote = OpenRemote(name, address, storage, cache)
-        if check:
-            remote.check_format()
-        yield remote
+        with _cache(_cache_path(repository, address)) as cache:
+            remote = OpenRemote(name, address, storage, cache)
+            if check:
+                remote.check_format()
+            yield remote
     finally:
-        cache.close()
         if isinstance(storage, RemoteStorage):
             storage.close()
 
@@ -163,15 +162,30 @@ def known_heads(repository: OpenRepository) -> dict[str, int]:
         path = _cache_path(repository, address_of(repository, name))
         if path is None or not path.exists():
             continue
-        cache = open_cache(path, (store_tables.SCHEMA, SCHEMA))
-        try:
-            with cache.reading():
-                rows = cache.execute("SELECT folder, number FROM heads").fetchall()
-        finally:
-            cache.close()
+        with _cache(path) as cache, cache.reading():
+            rows = cache.execute("SELECT folder, number FROM heads").fetchall()
         for folder, number in rows:
             heads[folder] = max(number, heads.get(folder, -1))
     return heads
+
+
+@contextmanager
+def _cache(path: Path | None) -> Iterator[CacheConnection]:
+    """Open what is known of a remote.
+
+    Raises:
+        CacheDamaged: This cache failed, or the repository's. Nobody can tell which; so this one is gone, at the cost of
+            a listing, and whoever tries once more gets a new one.
+    """
+    cache = open_cache(path, (store_tables.SCHEMA, SCHEMA))
+    try:
+        yield cache
+    except CacheDamaged:
+        if path is not None:
+            remove_cache(path)
+        raise
+    finally:
+        cache.close()
 
 
 def _cache_path(repository: OpenRepository, address: Address) -> Path | None:
@@ -194,6 +208,6 @@ def forget_remote_cache(repository: OpenRepository, address: Address) -> None:
     path = _cache_path(repository, address)
     try:
         if path is not None:
-            path.unlink(missing_ok=True)
+            remove_cache(path)
     except OSError as error:
         raise MlverError(f"Cannot remove {path}: {os.strerror(error.errno or 0)}.") from error

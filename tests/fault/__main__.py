@@ -1,0 +1,108 @@
+"""The fault harness in full: `python -m tests.fault [WHAT...] [--command NAME...]`.
+
+WHAT is one of `names` (each call that is made is known), `order` (of what is published), `crash` (power cuts), `kill`,
+and the errors `EIO`, `ENOSPC`, `EMFILE` and `ENOLCK`; by itself, all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from tests.fault.commands import COMMANDS, named
+from tests.fault.crashes import check, crash_states
+from tests.fault.injection import FAULTS, Outcome, inject, targets
+from tests.fault.order import published, violations
+from tests.fault.scene import prepare
+from tests.fault.tracing import HARMLESS, MUTATING, missing_tools, names_made
+
+_MEMORY = "/dev/shm"
+EVERY = 4
+"""Of so many crash states, in one the command is given again, too."""
+
+
+def injected(fault: str, name: str, folder: Path) -> Outcome:
+    """Let one fault happen at every call of a command."""
+    scene = prepare(named(name), folder)
+    return inject(scene, fault, targets(scene, fault))
+
+
+def unknown_names(name: str, folder: Path) -> Outcome:
+    """Find calls that a command makes and that are neither injected into nor known to change nothing."""
+    command = named(name)
+    (folder / "world").mkdir(parents=True)
+    command.prepare(folder / "world")
+    made = names_made(command.argv, folder / "world" / "repo", folder / "trace")
+    unknown = sorted(made - HARMLESS - {*MUTATING})
+    return Outcome(len(made), len(made) - len(unknown), 1, [f"calls {call}, which nobody injects" for call in unknown])
+
+
+def crashed(name: str, folder: Path) -> Outcome:
+    """Look at every state that a power cut may leave during a command."""
+    scene = prepare(named(name), folder)
+    outcome = Outcome()
+    for number, state in enumerate(crash_states(scene)):
+        outcome.problems += check(scene, state, again=number % EVERY == 0)
+        outcome.wanted += 1
+        outcome.hit += 1
+    return outcome
+
+
+def ordered(name: str, folder: Path) -> Outcome:
+    """Watch the order in which a command publishes."""
+    scene = prepare(named(name), folder)
+    count = len(published(scene))
+    return Outcome(count, count, 1, list(violations(scene)))
+
+
+CHECKS: dict[str, Callable[[str, Path], Outcome]] = {
+    "names": unknown_names,
+    "order": ordered,
+    "crash": crashed,
+    **{fault: partial(injected, fault) for fault in FAULTS},
+}
+
+
+def _check(what: str, name: str) -> Outcome:
+    with tempfile.TemporaryDirectory(dir=_MEMORY if Path(_MEMORY).is_dir() else None) as folder:
+        return CHECKS[what](name, Path(folder).resolve() / "scene")
+
+
+def main(arguments: list[str]) -> int:
+    """Run what was asked for, and return 1 if anything is not as promised."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fault", description=__doc__)
+    parser.add_argument("what", nargs="*", metavar="WHAT", choices=[*CHECKS, []])
+    parser.add_argument("--command", nargs="*", choices=[command.name for command in COMMANDS], default=[])
+    parser.add_argument("--jobs", type=int, default=2)
+    asked = parser.parse_args(arguments)
+    if reason := missing_tools():
+        sys.exit(reason)
+    names = asked.command or [command.name for command in COMMANDS]
+    broken = False
+    for what in asked.what or CHECKS:
+        total = Outcome()
+        with ProcessPoolExecutor(asked.jobs) as pool:
+            for name, outcome in zip(names, pool.map(partial(_check, what), names), strict=True):
+                print(
+                    f"{what:7} {name:10} {outcome.hit:5} of {outcome.wanted:5}, {len(outcome.problems)} broken promises"
+                )
+                for problem in outcome.problems:
+                    print(f"    BROKEN {problem}")
+                sys.stdout.flush()
+                total.wanted += outcome.wanted
+                total.hit += outcome.hit
+                total.problems += outcome.problems
+        print(
+            f"{what:7} {'all':10} {total.hit:5} of {total.wanted:5}, {len(total.problems)} broken promises", flush=True
+        )
+        broken = broken or bool(total.problems)
+    return int(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
