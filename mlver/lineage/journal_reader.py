@@ -191,7 +191,7 @@ def _define(definition: bytes, shapes: dict[int, _Shape]) -> bool:
     """Take in a definition; False if it is none."""
     try:
         names = json.loads(definition[DEFINITION_HEAD.size :])
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     number = DEFINITION_HEAD.unpack_from(definition)[1]
     if number < FIRST_SHAPE or not isinstance(names, list) or not all(isinstance(name, str) for name in names):

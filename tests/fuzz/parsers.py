@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -41,20 +41,8 @@ from mlver.store.objects.address import clean_uri, last_name, locate, uri_proble
 from mlver.store.pack import PackWriter, pack_name, read_pack_index
 from mlver.store.remote.address import check_address
 from mlver.store.sqlite import open_cache
+from tests.fuzz.parsers_beside import BESIDE, Parser
 from tests.support.forging import manifest_of
-
-
-@dataclass(frozen=True)
-class Parser:
-    """One way in.
-
-    Attributes:
-        parse: Reads some bytes.
-        seeds: Good ones, to be changed.
-    """
-
-    parse: Callable[[bytes], object]
-    seeds: Callable[[], list[bytes]]
 
 
 def check(name: str, raw: bytes) -> None:
@@ -322,4 +310,5 @@ PARSERS: dict[str, Parser] = {
             )
         ],
     ),
+    **BESIDE,
 }

@@ -11,9 +11,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,18 +27,20 @@ from hypothesis.stateful import (
 )
 
 from mlver.errors import ConflictError, MlverError, NotFoundError, UsageError
+from mlver.ids import RunId
 from mlver.ops import source_file
 from mlver.ops.collect.auto import collect_now_and_then
 from mlver.ops.removal import whole_artifact
+from mlver.ops.runs.begin import begin_run
+from mlver.ops.runs.end import RunOutcome, end_run
+from mlver.ops.runs.use import use_version
 from mlver.repository import Repository
+from tests.stateful.artifact_model import Cell, Model
+from tests.support.keys import make_key
 from tests.support.places import quick_folder
 from tests.support.trees import read_tree
 
 Content = dict[str, bytes | None]
-Cell = tuple[Any, ...]
-Change = tuple[Cell, Any, Any]
-"""A cell, its old and its new value."""
-
 CONTENTS: list[Content] = [
     {"w": b"one"},
     {"w": b"two"},
@@ -56,61 +57,6 @@ labels = st.sampled_from(["a", "b"])
 picks = st.integers(0, 1 << 16)
 
 
-@dataclass
-class Model:
-    """One artifact."""
-
-    name: str
-    contents: list[int] = field(default_factory=list)
-    cells: dict[Cell, Any] = field(default_factory=dict)
-    events: list[list[Change]] = field(default_factory=list)
-    undone: set[int] = field(default_factory=set)
-    undoes: dict[int, int] = field(default_factory=dict)
-
-    def live(self) -> list[int]:
-        return [number for number in range(len(self.contents)) if not self.cells["removed", number]]
-
-    def aliases(self) -> dict[str, int]:
-        return {key[1]: to for key, to in self.cells.items() if key[0] == "alias" and to is not None}
-
-    def keys(self, kind: str, number: int) -> dict[str, Any]:
-        return {key[2]: to for key, to in self.cells.items() if key[:2] == (kind, number) and to is not None}
-
-    def do(self, changes: list[Change], undoes: int | None = None) -> None:
-        changes = [change for change in changes if change[1] != change[2]]
-        if not changes:
-            return
-        for cell, _, new in changes:
-            self.cells[cell] = new
-        if undoes is not None:
-            self.undoes[len(self.events)] = undoes
-        self.events.append(changes)
-        self.name = self.cells["name",]
-
-    def set(self, *pairs: tuple[Cell, Any]) -> None:
-        self.do([(cell, self.cells.get(cell), new) for cell, new in pairs])
-
-    def is_undone(self, number: int) -> bool:
-        """Whether some undo of event `number` stands that was not undone itself."""
-        return any(of == number and not self.is_undone(by) for by, of in self.undoes.items())
-
-    def may_undo(self, number: int) -> bool:
-        event = self.events[number]
-        after = dict(self.cells)
-        for cell, old, new in event:
-            if self.cells[cell] != new:
-                return False
-            after[cell] = old if old is not None or cell[0] != "removed" else True
-        named = [to for cell, to in after.items() if cell[0] == "alias" and to is not None]
-        return not any(after["removed", to] for to in named)
-
-    def undo(self, number: int) -> None:
-        back = [
-            (cell, new, True if old is None and cell[0] == "removed" else old) for cell, old, new in self.events[number]
-        ]
-        self.do(back, undoes=number)
-
-
 class RepositoryMachine(RuleBasedStateMachine):
     """See the module."""
 
@@ -122,6 +68,10 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.present: set[int] = set()
         """Contents that are in the store: they were added, and not deleted since."""
         self.acted = 0
+        self.key = make_key(self.home, "ada")
+        self.signed: list[object] = []
+        """What was said of each version that was signed, at that time."""
+        self.runs: dict[RunId, tuple[str, tuple[Model, int] | None]] = {}
         patch = pytest.MonkeyPatch()
         patch.setattr(source_file, "_TICK_SECONDS", 0.0)  # nobody writes to what is being added
         self.stack.callback(patch.undo)
@@ -166,9 +116,21 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     @rule(which=opened, name=names, content=contents, alias=st.none() | labels, tag=st.none() | labels)
     def add(self, which: int, name: str, content: int, alias: str | None, tag: str | None) -> None:
+        self._add(which, name, content, alias, tag, {})
+
+    def _add(
+        self,
+        which: int,
+        name: str,
+        content: int,
+        alias: str | None,
+        tag: str | None,
+        metrics: dict[str, int],
+        keep_if_best: str | None = None,
+    ) -> None:
         model = self.by_name.get(name)
         done = self.open[which].add(
-            self.write(CONTENTS[content]), name=name, type="t",
+            self.write(CONTENTS[content]), name=name, type="t", metrics=metrics, keep_if_best=keep_if_best,
             aliases=[alias] if alias else [], tags=[tag] if tag else [], metadata={"c": content},
         )  # fmt: skip
         if model is None:
@@ -189,6 +151,11 @@ class RepositoryMachine(RuleBasedStateMachine):
             pairs.append((("tag", number, tag), True))
         if alias:
             pairs.append((("alias", alias), number))
+        for metric, value in metrics.items():
+            if same:
+                pairs.append((("metric", number, metric), value))
+            else:
+                model.cells["metric", number, metric] = value
         model.set(*pairs)
         self.current = model
 
@@ -375,9 +342,85 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.open[which].gc("2w")
         self.open[which].retain(None)
         for model in self.models:
-            live = model.live()
-            kept = {*live[-last:], *model.aliases().values(), *(n for n in live if model.keys("tag", n))}
-            model.set(*[(("removed", number), True) for number in live if number not in kept])
+            model.set(*[(("removed", number), True) for number in self._going(model, last)])
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, last=st.integers(1, 3), name=names, pick=picks, note=labels, disturb=st.booleans())
+    def plan_and_apply(self, which: int, last: int, name: str, pick: int, note: str, disturb: bool) -> None:
+        """A plan does what it says, or nothing if the other opening did something in between."""
+        self.open[which].retain({"last": last})
+        plan = self.open[which].plan_gc("2w")
+        going = [(model, number) for model in self.models for number in self._going(model, last)]
+        assert {item.version for item in plan.remove} == {f"{model.name}:v{number}" for model, number in going}
+        before = sum(len(model.events) for model in self.models)
+        if disturb:
+            self.label(1 - which, name, pick, note, "note")
+        if sum(len(model.events) for model in self.models) != before:
+            with pytest.raises(ConflictError, match="does not fit any more"):
+                self.open[which].apply_gc(plan)
+        else:
+            self.open[which].apply_gc(plan)
+            for model in self.models:
+                gone = [number for of, number in going if of is model]
+                model.set(*[(("removed", number), True) for number in gone])
+        self.open[which].retain(None)
+
+    def _going(self, model: Model, last: int) -> list[int]:
+        live = model.live()
+        kept = {*live[-last:], *model.aliases().values(), *(n for n in live if model.keys("tag", n))}
+        return [number for number in live if number not in kept]
+
+    @rule(which=opened, name=names, content=contents, value=st.integers(-2, 2))
+    def add_if_best(self, which: int, name: str, content: int, value: int) -> None:
+        """Only what is better than all that are there is added."""
+        model = self.by_name.get(name)
+        live = model.live() if model else []
+        standing = [model.cells["metric", n, "m"] for n in live if "m" in model.keys("metric", n)] if model else []
+        if not standing or value > max(standing):
+            self._add(which, name, content, None, None, {"m": value}, keep_if_best="m:max")
+            return
+        done = self.open[which].add(
+            self.write(CONTENTS[content]), name=name, type="t", metrics={"m": value}, keep_if_best="m:max"
+        )
+        assert done.not_better
+        assert not done.created
+        assert done.version.metrics["m"] == max(standing)
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, name=names, pick=picks)
+    def sign(self, which: int, name: str, pick: int) -> None:
+        model = self.by_name.get(name, self.models[0])
+        if not model.live():
+            return
+        number = model.live()[pick % len(model.live())]
+        self.open[which].sign(f"{model.name}:v{number}", self.key)
+        self.signed.append(model.said_of(number))
+        model.set((("signature", number, len(self.signed) - 1), True))
+
+    @precondition(lambda self: any(model.live() for model in self.models))
+    @rule(which=opened)
+    def check_signatures(self, which: int) -> None:
+        """A signature counts as long as all is said that was said when it was made, however that came about."""
+        for check in self.open[which].verify_signatures(None, [self.key.with_suffix(".pub")]):
+            name, _, number = check.version.rpartition(":v")
+            model = next(model for model in self.models if model.name == name)
+            said = [self.signed[int(place)] for place in model.keys("signature", int(number))]
+            expected = "valid" if model.said_of(int(number)) in said else "changed" if said else "unsigned"
+            assert (check.version, check.status) == (check.version, expected)
+
+    @rule(which=opened, name=names, pick=picks, status=st.sampled_from(["finished", "failed", None]))
+    def record_run(self, which: int, name: str, pick: int, status: Literal["finished", "failed"] | None) -> None:
+        """A run uses a version, which may be renamed or removed later, and ends, or does not."""
+        opened = self.open[which]._opened
+        run = RunId(f"{len(self.runs) + 1:016x}")
+        model = self.pick(name)
+        used = (model, model.live()[pick % len(model.live())]) if model and model.live() else None
+        self.open[which]._run(lambda: begin_run(opened, run=run, name=name))
+        if used is not None:
+            self.open[which]._run(lambda: use_version(opened, run, f"{name}:v{used[1]}"))
+        if status is not None:
+            self.open[which]._run(lambda: end_run(opened, run, RunOutcome(status, 0, 1.0)))
+        self.runs[run] = (status or "running", used)
 
     @precondition(lambda self: any(model.live() for model in self.models))
     @rule(which=opened, name=names, force=st.booleans())
@@ -437,6 +480,11 @@ class RepositoryMachine(RuleBasedStateMachine):
         assert {artifact.name for artifact in repository.artifacts()} == {model.name for model in self.models}
         for model in self.models:
             self._compare(repository, model)
+        runs = repository._run(repository._opened.runs.runs)
+        told = {run.id: (run.status, [link.name for link in run.inputs]) for run in runs}
+        assert told == {
+            run: (status, [f"{used[0].name}:v{used[1]}"] if used else []) for run, (status, used) in self.runs.items()
+        }
         if self.current is not None and self.current.live():
             assert repository.resolve("latest").artifact == self.current.name
 
@@ -453,6 +501,7 @@ class RepositoryMachine(RuleBasedStateMachine):
             assert set(version.tags) == model.keys("tag", number).keys()
             assert version.note == model.cells.get(("note", number))
             assert version.metadata == model.keys("meta", number)
+            assert version.metrics == model.keys("metric", number)
         told = list(reversed(repository.reflog(model.name)))[1:]
         assert [entry.undone for entry in told] == [model.is_undone(number) for number in range(len(model.events))]
 
@@ -461,6 +510,6 @@ def test_repository_does_what_the_model_says() -> None:
     run_state_machine_as_test(
         RepositoryMachine,
         settings=settings(
-            max_examples=100, stateful_step_count=75, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=200, stateful_step_count=75, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

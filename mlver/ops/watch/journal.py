@@ -108,7 +108,7 @@ class Journal:
         for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
             try:
                 self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                 raise IntegrityError(
                     f"Line {number} of {self._path} is damaged.",
                     "Delete the file to begin the watch anew, from now on.",
