@@ -1,0 +1,155 @@
+"""The loops over elements, compiled and portable, alike in what they refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlver import codec
+from mlver.codec import factors, levels, loops, native, portable, residuals
+from mlver.codec.shapes import BLOCK, Exponent, Sorting
+from mlver.errors import IntegrityError
+
+BOTH = pytest.mark.parametrize("implementation", [native, portable] if native.is_available() else [portable])
+EXPONENT = Exponent(23, 0xFF)
+
+
+def bytes_of(*values: int) -> np.ndarray:
+    return np.array(values, np.uint8)
+
+
+@BOTH
+def test_nothing_is_learnt_of_what_hardly_changed(implementation: loops.Loops) -> None:
+    base = np.arange(4096, dtype="<u4")
+    changed = base.copy()
+    changed[::2000] += 1
+    assert implementation.learn(changed, base, 0) is None
+
+
+@BOTH
+def test_nibbles_that_do_not_fit_are_refused(implementation: loops.Loops) -> None:
+    assert implementation.pack_nibbles(bytes_of(1, 200, 201), 0, 1) is None
+    assert implementation.unpack_nibbles(bytes_of(0xF1), bytes_of(), 0, 2) is None
+    assert implementation.unpack_nibbles(bytes_of(0x21), bytes_of(), 0, 1) is None  # the half that is no element
+    found = implementation.unpack_nibbles(bytes_of(0xF1), bytes_of(99), 0, 2)
+    assert found is not None
+    assert found.tolist() == [1, 99]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("places", "signs", "values", "fits"),
+    [
+        ([0b101], None, [7, 9], True),
+        ([0b101], None, [7], False),  # fewer values than places
+        ([0b1000], None, [7], False),  # a place behind the last element
+        ([0b101], [0b001], [7, 9], True),
+        ([0b101], [0b1000], [7, 9], False),  # the sign of no element
+    ],
+)
+def test_places_of_what_is_not_zero(
+    implementation: loops.Loops, places: list[int], signs: list[int] | None, values: list[int], fits: bool
+) -> None:
+    out = np.empty(3, "<u4")
+    apart = None if signs is None else bytes_of(*signs)
+    assert implementation.join_sparse(bytes_of(*places), apart, np.array(values, "<u4"), out) is fits
+    if fits:
+        assert out.tolist() == [7 | (0x8000_0000 if signs else 0), 0, 9]
+
+
+def sorting(count: int) -> Sorting:
+    return Sorting(np.full(-(-count // BLOCK), 9, np.uint8), 0, 4, 6)
+
+
+@BOTH
+@pytest.mark.parametrize("count", [BLOCK, BLOCK + 1, 5 * BLOCK - 1])
+def test_sorted_residuals_of_other_sizes_are_refused(implementation: loops.Loops, count: int) -> None:
+    random = np.random.default_rng(count)
+    base = random.normal(0, 0.02, count).astype("<f4").view("<u4")
+    values = base + random.integers(0, 1 << 12, count).astype("<u4")
+    kept, found = implementation.measure(values, base, base, EXPONENT)
+    assert (kept.size, found.size) == (count, -(-count // BLOCK))
+    how = sorting(count)
+    parts = implementation.sort(kept, base, EXPONENT, how)
+    out = np.empty_like(values)
+    assert implementation.merge(parts, base, base, EXPONENT, how, out)
+    assert (out == values).all()
+    assert implementation.is_merged(parts, base, base, EXPONENT, how, values)
+    assert not implementation.is_merged(parts, base, base, EXPONENT, how, values + np.uint32(1))
+    for other in (
+        replace(parts, plane=np.append(parts.plane, np.uint8(0))),
+        replace(parts, low=np.append(parts.low, np.uint8(0))),
+        replace(parts, escapes=np.append(parts.escapes, np.uint32(70_000)).astype("<u4")),
+    ):
+        assert not implementation.merge(other, base, base, EXPONENT, how, out)
+
+
+@BOTH
+def test_no_elements_have_no_levels(implementation: loops.Loops) -> None:
+    nothing = np.empty(0, "<u4")
+    kept, found = implementation.measure(nothing, nothing, nothing, EXPONENT)
+    assert (kept.size, found.size) == (0, 0)
+    assert levels._measured(np.empty(0, np.uint8), 0) == 0
+
+
+# The compiled kernel
+
+
+def test_what_is_no_kernel_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "kernel.so").write_bytes(b"not a library")
+    assert native.load(tmp_path / "kernel.so") is None
+    assert native.load(tmp_path / "absent.so") is None
+
+
+@pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")
+def test_the_kernel_for_every_machine_is_used_where_the_faster_one_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = native.load(native.LIBRARY)
+    assert plain is not None
+    for has_avx2 in (0, 1):
+        found = plain | {"has_avx2": lambda has_avx2=has_avx2: has_avx2}
+        monkeypatch.setattr(native, "load", lambda path, found=found: found if path == native.LIBRARY else None)
+        assert native._load_fastest() is found
+    monkeypatch.setattr(native, "load", lambda path: None)
+    assert native._load_fastest() is None
+
+
+# What callers must not ask
+
+
+def test_chunks_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="larger than"):
+        codec.encode(bytes(codec.MAX_CHUNK_BYTES + 1), None)
+    with pytest.raises(ValueError, match="at the same places"):
+        codec.encode(b"1234", "F32", b"1234", base_skip=4)
+    raw, base = (np.arange(start, 4096 + start, dtype="<u4").tobytes() for start in (0, 3))
+    encoded = codec.encode(raw, "I32", base)
+    assert encoded.encoding in codec.BASE_ENCODINGS
+    with pytest.raises(IntegrityError, match="needs a base chunk"):
+        codec.decodes_to(encoded, raw)
+
+
+def test_rows_that_did_not_move_have_no_steps() -> None:
+    columns = 64
+    base = np.full(64 * columns, 0.5, "<f4")
+    moved = base.copy()
+    moved[columns::7] = np.nextafter(np.float32(0.5), np.float32(1))
+    # What is looked at went the same way everywhere; the median of each column says that nothing moved.
+    assert residuals.steps_of(base.view("<u4"), base.view("<u4"), "F32", columns) is None
+
+
+def test_factors_that_cannot_be_integers_are_none() -> None:
+    huge = np.full((2, 64), 2.0**100)
+    assert factors._in_integers("F32", 0, huge, huge, 2.0**-140) is None
+
+
+def test_a_change_that_is_only_rounding_has_no_rank() -> None:
+    noise = np.random.default_rng(0).normal(0, 1e-9, (96, 96))
+    change = factors._Change(noise, 1.0)
+    assert not change.foretells(0.25)
+    assert change.factorised() is None
+    mixed = noise.copy()
+    mixed[1::2, 1::2] = 100.0  # where the sample is held back, there is something; where it is known, nothing
+    assert not factors._Change(mixed, 1.0).foretells(0.25)
