@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlver.errors import IntegrityError, MlverError
-from mlver.store import exclusive
+from mlver.store import exclusive, temporary
 from mlver.store.exclusive import publish_exclusively
 from mlver.store.local import LocalStorage
 
@@ -341,3 +341,138 @@ def test_of_many_processes_one_creates(tmp_path: Path) -> None:
             assert storage.read(f"log/a/{event}") == digit.encode() * 5000
     assert storage.list("") == ["log"]
     assert len(all_files(tmp_path)) == 50
+
+
+def test_blobs_of_all_folders_are_listed_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LocalStorage(tmp_path)
+    for name in ("log/a/1", "log/a/b/2", "log/3"):
+        storage.put(name, b"x" * len(name))
+    (tmp_path / "log/empty").mkdir()
+    (tmp_path / "log/link").symlink_to("a")
+    os.mkfifo(tmp_path / "log/pipe")
+    with pytest.raises(MlverError):  # a link or a pipe is nothing that a storage has
+        storage.list_blobs("log")
+    (tmp_path / "log/link").unlink()
+    (tmp_path / "log/pipe").unlink()
+    assert {name: blob.size_bytes for name, blob in storage.list_blobs("log").items()} == {"3": 5, "a/1": 7, "a/b/2": 9}
+    assert storage.list_blobs("absent") == {}
+    real = LocalStorage.list
+    monkeypatch.setattr(LocalStorage, "list", lambda self, folder: [*real(self, folder), "gone since"])
+    assert "gone since" not in storage.list_blobs("log")
+
+
+def test_a_blob_that_shrinks_while_it_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.put("blob", bytes(range(100)))
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda descriptor, size, offset: real(descriptor, min(size, 30), offset))
+    assert storage.read("blob", 10, 80) == bytes(range(10, 90))
+    monkeypatch.setattr(os, "pread", lambda descriptor, size, offset: real(descriptor, size, offset)[: 50 - offset])
+    with pytest.raises(IntegrityError):
+        storage.read("blob", 10, 80)
+
+
+def test_the_time_is_told_where_there_is_no_room_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LocalStorage(tmp_path)
+    written_ns = storage.now_ns()
+    real = os.open
+
+    def full(path: str, flags: int, *rest: int, **more: int | None) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, "full")
+        return real(path, flags, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", full)
+    assert storage.now_ns() >= written_ns
+
+
+def test_a_name_that_vanishes_between_two_looks_was_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "temporary").write_bytes(b"x")
+    folder = os.open(tmp_path, os.O_RDONLY)
+
+    def taken(*names: str, **options: object) -> None:
+        raise FileExistsError(errno.EEXIST, "taken")
+
+    monkeypatch.setattr(os, "link", taken)
+    try:
+        assert not publish_exclusively("temporary", folder, "name", folder)
+    finally:
+        os.close(folder)
+
+
+def test_a_system_that_knows_no_exclusive_rename_says_what_links_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ctypes
+
+    (tmp_path / "temporary").write_bytes(b"x")
+    folder = os.open(tmp_path, os.O_RDONLY)
+
+    def no_links(*names: str, **options: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+    try:
+        with pytest.raises(OSError, match="no links here"):
+            publish_exclusively("temporary", folder, "name", folder)
+    finally:
+        os.close(folder)
+
+
+class TestTemporaryFiles:
+    """Files that nobody sees until they are whole."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Iterator[int]:
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        yield descriptor
+        os.close(descriptor)
+
+    def test_what_cannot_be_flushed_is_thrown_away(
+        self, tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = temporary.TemporaryFile(folder, str(tmp_path))
+
+        def fails(descriptor: int) -> None:
+            raise OSError(errno.EIO, "the disk fails")
+
+        monkeypatch.setattr(os, "fsync", fails)
+        file.write([b"x"])
+        with pytest.raises(MlverError, match="Input/output error"):
+            file.flush()
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(ValueError, match="published or discarded"):
+            file.write([b"y"])
+
+    def test_a_system_that_takes_nothing_is_an_error(
+        self, tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = temporary.TemporaryFile(folder, str(tmp_path))
+        monkeypatch.setattr(os, "writev", lambda descriptor, buffers: 0)
+        with pytest.raises(MlverError):
+            file.write([b"x"])
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_file_that_was_removed_by_someone_is_discarded_without_a_word(self, tmp_path: Path, folder: int) -> None:
+        file = temporary.TemporaryFile(folder, str(tmp_path))
+        (tmp_path / file.name).unlink()
+        file.discard()
+        file.discard()
+
+    def test_only_files_of_the_dead_are_swept(self, tmp_path: Path, folder: int) -> None:
+        host = temporary._host()
+        dead = subprocess.Popen(["true"])
+        dead.wait()
+        for name in (
+            f"{host}-{dead.pid}-x",
+            f"{host}-{os.getpid()}-x",
+            f"{host}-odd-x",
+            f"{host}-",
+            f"{host}-{9**30}-x",
+        ):
+            (tmp_path / name).touch()
+        assert temporary.sweep(folder) == 1
+        assert not (tmp_path / f"{host}-{dead.pid}-x").exists()
+        (tmp_path / f"{host}-link-x").symlink_to("nowhere")
+        assert temporary.sweep(folder) == 0

@@ -6,13 +6,15 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from mlver.store.sqlite import CacheConnection, CacheDamaged, open_cache, reopen_cache
+from mlver.store import sqlite
+from mlver.store.sqlite import CacheConnection, CacheDamaged, cached_json, open_cache, reopen_cache
 
 SCHEMAS = (
     "CREATE TABLE words (word TEXT PRIMARY KEY); CREATE INDEX w ON words (word);",
@@ -207,3 +209,56 @@ def test_on_a_poor_or_failing_disk_the_cache_goes_on_in_memory(tmp_path: Path, i
     assert time.monotonic() - started < 8  # no waiting for a lock that can never be had
     write(open_cache(path, SCHEMAS), "later")
     assert words(open_cache(path, SCHEMAS)) == ["later"]
+
+
+def test_letters_that_are_none_in_a_tables_name_are_damage(tmp_path: Path) -> None:
+    """SQLite quotes the name, and Python cannot read what it says."""
+    path = tmp_path / "index.sqlite"
+    open_cache(path, ["CREATE TABLE some_long_name (x)"]).close()
+    good = path.read_bytes()
+    at = good.index(b"CREATE TABLE some_long")
+    path.write_bytes(good[:at] + b"CREATE TAB\xad\xad" + good[at + 12 :])
+    connection = open_cache(path, ["CREATE TABLE some_long_name (x)"])
+    assert connection.execute("SELECT count(*) FROM some_long_name").fetchone() == (0,)
+    connection.close()
+
+
+@pytest.mark.parametrize("text", ["{", "", None])
+def test_a_row_that_holds_no_json_is_damage(text: str | None) -> None:
+    with pytest.raises(CacheDamaged):
+        cached_json(text)  # type: ignore[arg-type]
+    assert cached_json('{"a":[1]}') == {"a": [1]}
+
+
+def test_a_busy_cache_is_waited_for_where_there_are_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "index.sqlite"
+    open_cache(path, ["CREATE TABLE t (x)"]).close()
+    waited: list[float] = []
+
+    def busy(database: str, schemas: Sequence[str], patience_seconds: float) -> sqlite.CacheConnection:
+        waited.append(patience_seconds)
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        if patience_seconds == 0:
+            raise error
+        return real(database, schemas, patience_seconds)
+
+    real = sqlite._connect
+    monkeypatch.setattr(sqlite, "_connect", busy)
+    open_cache(path, ["CREATE TABLE t (x)"]).close()
+    assert waited == [0, sqlite._BUSY_SECONDS]
+    monkeypatch.setattr(sqlite, "_has_locks", lambda folder: False)
+    open_cache(path, ["CREATE TABLE t (x)"]).close()
+    assert waited[2] == 0
+
+
+def test_where_there_are_no_locks_that_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    assert sqlite._has_locks(tmp_path)
+
+    def none(*_: object) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", none)
+    assert not sqlite._has_locks(tmp_path)
