@@ -8,9 +8,12 @@ from __future__ import annotations
 import io
 import logging
 import re
+import subprocess
+import sys
 import tomllib
 import zlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import pytest
@@ -20,6 +23,7 @@ from mlver.errors import MlverError
 from mlver.store.remote.failures import remote_error
 from mlver.store.remote.secrets import without_credentials, without_secrets_in
 from tests.cli.conftest import Person
+from tests.support.keys import make_key
 
 CANARY = "c4n4ryS3cr3t"
 HARD = f"pa/{CANARY}"
@@ -162,6 +166,36 @@ def test_the_environment_leaves_no_trace(watched: tuple[Person, io.StringIO], mo
     assert CANARY not in said.replace(f"/nonexistent/{CANARY}", "")  # the name of a file is no secret
     assert CANARY not in log.getvalue().replace(f"/nonexistent/{CANARY}", "")
     assert searched(person.here) == []
+
+
+def test_a_command_that_is_recorded_leaves_no_trace_of_its_secrets(
+    watched: tuple[Person, io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `run` and `add` record of code, command and environment, and what a key's password unlocks."""
+    person, log = watched
+    script = person.here / "train.py"
+    script.write_text("print('trained')\n")
+    for line in ("init -q", f"remote add origin https://ada:{CANARY}@example.org/x.git", "add train.py"):
+        subprocess.run(["git", *line.split()], cwd=person.here, check=True)
+    author = ["-c", "user.name=ada", "-c", "user.email=ada@example.org"]
+    subprocess.run(["git", *author, "commit", "-q", "-m", "x"], cwd=person.here, check=True)
+    monkeypatch.setenv("MY_API_KEY", CANARY)
+    monkeypatch.setenv("MLVER_KEY_PASSWORD", CANARY)
+    with TemporaryDirectory() as elsewhere:
+        key = make_key(Path(elsewhere), "ada", password=CANARY.encode())
+        said = ""
+        for arguments in (
+            ["run", "--", sys.executable, "train.py", "--token", CANARY, f"--password={CANARY}", f"https://u:{CANARY}@h/"],
+            ["add", "train.py", "--name", "code", "--type", "t"],
+            ["sign", "code", "--key", str(key)],
+            ["runs", "--json"], ["show", "code", "--json"], ["reflog", "code", "--json"],
+        ):  # fmt: skip
+            done = person.run(*arguments)
+            assert done.code == 0, done
+            said += done.out + done.err
+    assert CANARY not in said
+    assert CANARY not in log.getvalue()
+    assert searched(person.here / ".mlver") == []
 
 
 @pytest.mark.parametrize(
