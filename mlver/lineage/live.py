@@ -157,11 +157,21 @@ def _is_old(folder: Path) -> bool:
 
 def this_process() -> Owner:
     """Return this process as an owner of runs."""
+    return process(os.getpid())
+
+
+def process(pid: int) -> Owner:
+    """Return what tells a process from all others, also from those that get its number later."""
     try:
         boot = _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:  # not Linux
         boot = None
-    return Owner(os.getpid(), _started(os.getpid()), os.uname().nodename, boot)
+    return Owner(pid, _started(pid), os.uname().nodename, boot)
+
+
+def is_surely_running(owner: Owner) -> bool:
+    """Tell whether a process is here and the very one; no wherever nobody can tell."""
+    return owner.boot is not None and owner.started not in (None, -1) and process(owner.pid) == owner
 
 
 def _started(pid: int) -> int | None:
@@ -170,7 +180,8 @@ def _started(pid: int) -> int | None:
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return -1 if not Path("/proc/self/stat").exists() and _exists(pid) else None
-    return int(status.rpartition(b")")[2].split()[19])
+    state, *fields = status.rpartition(b")")[2].split()
+    return None if state in (b"Z", b"X") else int(fields[18])  # one that nobody has waited for is over, too
 
 
 def _exists(pid: int) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mlver.lineage.live import is_surely_running, process
 from tests.cli.conftest import Person
 from tests.support.process import COMMAND, PROJECT, environment
 
@@ -142,6 +143,27 @@ def test_a_watch_that_runs_on(person: Person) -> None:
     assert lines[1]["watch_id"] == lines[2]["watch_id"]
     done = person.run(*words[:3], "--once", "--json", *words[5:], variables={})
     assert json.loads(done.out)["reactions"] == []
+
+
+def test_a_command_that_outlived_its_watch_is_ended_before_it_is_run_again(person: Person) -> None:
+    on = ("watch", "--on", "alias:best", "--interval", "0.05")
+    script = "echo $$ >> pids; test $MLVER_ATTEMPT = 2 || exec sleep 300"
+    words = [*COMMAND, *on, "--", "sh", "-c", script]
+    pids = person.here / "pids"
+    watch = subprocess.Popen(words, cwd=person.here, env=environment(), stderr=subprocess.DEVNULL)
+    journals = person.here / ".mlver" / "watch"
+    wait_for(lambda: journals.exists() and any(path.stat().st_size for path in journals.iterdir()))
+    assert person.run("alias", "best", "v1").code == 0
+    wait_for(lambda: any(b'"run"' in path.read_bytes() for path in journals.iterdir()))
+    watch.kill()
+    watch.wait()
+    wait_for(pids.exists)
+    left = int(pids.read_text())
+    assert is_surely_running(process(left))
+    done = person.run(*on[:3], "--once", "--interval", "0.05", "--", "sh", "-c", script)
+    assert done.code == 0, done.err
+    assert not is_surely_running(process(left))
+    assert len(pids.read_text().split()) == 2
 
 
 def test_a_watch_whose_command_fails(person: Person) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -137,7 +138,9 @@ def _reactions(out: Output, repository: OpenRepository, watch: Watch, words: Seq
             "MLVER_WATCH_ID": pending.id,
             "MLVER_ATTEMPT": str(pending.attempt),
         }
-        ended = execute(words, told, Path.cwd(), variables, stdout=_STDOUT if out.is_human else _STDERR)
+        stdout = _STDOUT if out.is_human else _STDERR
+        begun = partial(watch.run_by, pending)
+        ended = execute(words, told, Path.cwd(), variables, stdout=stdout, begun=begun)
         if ended.exit_code is None:  # not even begun: it waits for whoever can do it
             raise MlverError(
                 f"{words[0]} {ended.problem}: nothing was done for {_what(pending)}.", "The watch goes on with it."

@@ -6,11 +6,15 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlver.lineage.live import Owner, is_surely_running
+
+_LOOK_SECONDS = 0.02
 _GRACE_SECONDS = 2.0
 """How long a program that is told to end may take for it."""
 _STDERR = 2
@@ -37,6 +41,7 @@ def execute(
     environment: Mapping[str, str],
     timeout_seconds: float | None = None,
     stdout: int = _STDERR,
+    begun: Callable[[int], None] = lambda _: None,
 ) -> Ended:
     """Run a program to its end. It has a session of its own, so that all it started can be ended with it.
 
@@ -47,6 +52,7 @@ def execute(
         environment: Its variables, all of them.
         timeout_seconds: When it is killed; None lets it run.
         stdout: Descriptor of what it writes to; by default stderr, since the command's own data go to stdout.
+        begun: Is told its number as soon as it runs.
     """
     with tempfile.TemporaryFile() as told_file:  # a pipe would break, or fill up, where the program does not read
         told_file.write(told)
@@ -63,6 +69,7 @@ def execute(
         except OSError as error:
             return Ended(None, f"cannot be run: {os.strerror(error.errno or 0)}")
         try:
+            begun(process.pid)
             code = process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
             end(process)
@@ -83,13 +90,24 @@ def _ended(code: int) -> Ended:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a program and all it started: asked first, killed if it does not listen."""
-    _signal_all(process, signal.SIGTERM)
+    _signal_group(process.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(_GRACE_SECONDS)
-    _signal_all(process, signal.SIGKILL)
+    _signal_group(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def _signal_all(process: subprocess.Popen[bytes], number: int) -> None:
+def end_survivor(owner: Owner) -> None:
+    """End a program that outlived whoever ran it, and all it started, if it is running."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not is_surely_running(owner):
+            return
+        _signal_group(owner.pid, number)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while is_surely_running(owner) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+
+
+def _signal_group(group: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):  # it ended meanwhile
-        os.killpg(process.pid, number)
+        os.killpg(group, number)

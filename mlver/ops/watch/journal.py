@@ -10,10 +10,12 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mlver.errors import ConflictError, IntegrityError
+from mlver.lineage.live import Owner
 from mlver.store.failures import storage_error
 
 _MODE = 0o600
@@ -43,6 +45,7 @@ class Journal:
         self.positions: dict[str, Position] = {}
         self._done: set[str] = set()
         self._starts: dict[str, int] = {}
+        self._runners: dict[str, Owner] = {}
         try:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
@@ -82,6 +85,14 @@ class Journal:
         self._append({"start": identity})
         return self._starts[identity]
 
+    def run(self, identity: str, owner: Owner) -> None:
+        """Note which process does it."""
+        self._append({"run": identity, "by": asdict(owner)})
+
+    def runner(self, identity: str) -> Owner | None:
+        """Return the process that began what was not ended, if any is known."""
+        return self._runners.get(identity)
+
     def end(self, identity: str, exit_code: int | None) -> None:
         """Note that it was done."""
         self._append({"end": identity, "exit_code": exit_code})
@@ -120,7 +131,10 @@ class Journal:
             self._done.update(line["settled"])
         elif "start" in line:
             self._starts[line["start"]] = self._starts.get(line["start"], 0) + 1
+        elif "run" in line:
+            self._runners[line["run"]] = Owner(**line["by"])
         elif "end" in line:
             self._done.add(line["end"])
+            self._runners.pop(line["end"], None)
         else:
             self.positions[line["log"]] = (str(line["part"]), int(line["event"]))

@@ -17,8 +17,10 @@ from typing import Any
 from mlver.errors import UsageError
 from mlver.history.happenings import happenings, identity
 from mlver.history.records import ArtifactRecord
+from mlver.lineage.live import process
 from mlver.names import parse_version
 from mlver.ops.hooks.documents import happening_document
+from mlver.ops.hooks.execution import end_survivor
 from mlver.ops.opening import OpenRepository
 from mlver.ops.watch.conditions import parse_condition
 from mlver.ops.watch.journal import Journal, Position
@@ -113,12 +115,22 @@ class Watch:
             first = known[1] + 1 if known is not None and known[0] == position[0] else 0
             for found, document in self._fitting(artifact, first, position[1]):
                 if not self._journal.is_done(found):
+                    self._end_survivor(found)
                     yield Pending(found, self._journal.start(found), document)
             self._journal.move(artifact.folder, position)
+
+    def run_by(self, pending: Pending, pid: int) -> None:
+        """Note which process does it, so that the next attempt ends it if this one is cut off."""
+        self._journal.run(pending.id, process(pid))
 
     def end(self, pending: Pending, exit_code: int | None = 0) -> None:
         """Note that what is to be done was done."""
         self._journal.end(pending.id, exit_code)
+
+    def _end_survivor(self, identity: str) -> None:
+        runner = self._journal.runner(identity)
+        if runner is not None:
+            end_survivor(runner)
 
     def _begin(self, conditions: list[str], *, from_start: bool) -> None:
         """Settle what happened before there was this watch, or before it waited for this."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from mlver.errors import ConflictError, IntegrityError, MlverError, UsageError
+from mlver.lineage.live import process
 from mlver.ops.add import AddRequest, add
 from mlver.ops.labels import set_alias
 from mlver.ops.moving import track_alias
@@ -92,6 +96,27 @@ def test_a_line_that_was_cut_off_means_nothing(opened: OpenRepository) -> None:
             journal.write_bytes(before + b"".join(lines[:whole]) + torn)
             assert seen(opened, "add", name="w") == expected, (whole, torn)
             assert seen(opened, "add", name="w") == []
+
+
+def test_only_the_very_process_is_ended(opened: OpenRepository) -> None:
+    """Numbers of processes are used again, and a journal may have come with the repository."""
+    seen(opened, "add", name="w")
+    said(opened, "1")
+    with Watch(opened, ["add"], name="w") as watch:
+        pending = next(watch.pending())
+    journal = opened.root / "watch" / "w.jsonl"
+    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        for wrong in ({"started": 1}, {"boot": "x"}, {"host": "x"}):
+            by = {**asdict(process(other.pid)), **wrong}
+            with journal.open("a") as file:
+                file.write(json.dumps({"run": pending.id, "by": by}) + "\n")
+            with Watch(opened, ["add"], name="w") as watch:
+                next(watch.pending())
+            assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_a_damaged_journal_is_told_of(opened: OpenRepository) -> None:
