@@ -29,6 +29,8 @@ _MAX_CHARACTERS = 10_000
 _MAX_TOKENS = 500
 """A sum of so many is as many calls deep."""
 _MAX_DEPTH = 50
+_MAX_SHOWN = 20
+"""Names in a hint."""
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     | (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
@@ -111,7 +113,10 @@ class Expression:
 
         known = sorted(known)
         close = get_close_matches(name.text, known, n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known are: {', '.join(known)}."
+        more = ", …" if len(known) > _MAX_SHOWN else ""
+        hint = f"Known are: {', '.join(known[:_MAX_SHOWN])}{more}."
+        if close:
+            hint = f"Did you mean {' or '.join(map(repr, close))}?"
         return ExpressionError(f"{name.text!r} means nothing here.", self.text, name.position, hint)
 
 

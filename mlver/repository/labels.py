@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.ops import artifacts, labels, moving, removal, undo
 from mlver.repository.opened import Opened
+from mlver.repository.plain import plain_metrics, plain_values
 
 
 class Labels(Opened):
@@ -77,7 +78,7 @@ class Labels(Opened):
         self,
         revision: str,
         metadata: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, float] | None = None,
+        metrics: Mapping[str, SupportsFloat] | None = None,
         remove: Sequence[str] = (),
     ) -> VersionRecord:
         """Set metadata and metrics of a version, and take keys away.
@@ -86,7 +87,8 @@ class Labels(Opened):
             UsageError: A value is not allowed.
             NotFoundError: There is no such version, or no such key to remove.
         """
-        return self._run(lambda: labels.change_values(self._opened, revision, metadata, metrics, remove))
+        said, figures = plain_values(metadata or {}), plain_metrics(metrics or {})
+        return self._run(lambda: labels.change_values(self._opened, revision, said, figures, remove))
 
     def switch(self, name: str) -> ArtifactRecord:
         """Make an artifact the current one.

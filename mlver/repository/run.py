@@ -27,6 +27,7 @@ from mlver.ops.runs.current import current_run, run_variable
 from mlver.repository import Repository, surroundings
 from mlver.repository.nodes import Version
 from mlver.repository.opened import AnyPath
+from mlver.repository.plain import plain_values
 
 if TYPE_CHECKING:
     from mlver.ops.add import AddResult
@@ -40,7 +41,7 @@ _INTERRUPTED = 130
 
 def run(
     *,
-    config: Mapping[str, Any] | None = None,
+    config: Any = None,
     job_type: str | None = None,
     name: str | None = None,
     repository: AnyPath = ".",
@@ -52,7 +53,8 @@ def run(
     loses nothing that was logged: the next command on the repository finds it dead, and ends its run.
 
     Args:
-        config: Settings, as JSON values.
+        config: Settings: a mapping, a dataclass, or what argparse makes. What is no JSON is recorded as what is most
+            like it: paths as text, NumPy's numbers as numbers, functions by their names.
         job_type: What kind of work it is, such as `train`.
         name: What to call it; others may be called so too.
         repository: A folder in the repository.
@@ -64,16 +66,17 @@ def run(
         NotARepositoryError: The folder is in no repository.
     """
     root = find_repository(Path(repository))
+    settings = {} if config is None else plain_values(config)
     if not surroundings.speaks():
-        return _Silent(root, dict(config or {}))
+        return _Silent(root, settings)
     _Active.refuse_second()
     opened = open_repository(root)
     try:
         opened.run_variable = surroundings.run_variable()
         outer = current_run(opened)
         if outer is not None:
-            return _take_part(opened, outer, config, job_type, name, uses)
-        return _begin(opened, config, job_type, name, uses)
+            return _take_part(opened, outer, settings, job_type, name, uses)
+        return _begin(opened, settings, job_type, name, uses)
     finally:
         opened.close()
 
@@ -95,7 +98,7 @@ class _Active:
 
 def _begin(
     opened: OpenRepository,
-    config: Mapping[str, Any] | None,
+    config: dict[str, Any],
     job_type: str | None,
     name: str | None,
     uses: Sequence[str],
@@ -109,13 +112,13 @@ def _begin(
     living = begin_living(opened, captured, name=name, job_type=job_type, config=config, uses=uses)
     before = surroundings.run_variable()
     surroundings.set_run_variable(run_variable(opened, living.id))
-    return Run(opened.root, living.id, dict(config or {}), captured.notes, living, before)
+    return Run(opened.root, living.id, config, captured.notes, living, before)
 
 
 def _take_part(
     opened: OpenRepository,
     outer: RunId,
-    config: Mapping[str, Any] | None,
+    config: dict[str, Any],
     job_type: str | None,
     name: str | None,
     uses: Sequence[str],
@@ -123,12 +126,12 @@ def _take_part(
     from mlver.ops.runs.configure import update_config
     from mlver.ops.runs.use import use_version
 
-    update_config(opened, outer, dict(config or {}), name=name, job_type=job_type)
+    update_config(opened, outer, config, name=name, job_type=job_type)
     for revision in uses:
         use_version(opened, outer, revision)
     record = opened.runs.run(outer)
     known = record.config if record is not None else {}
-    return Run(opened.root, outer, {**known, **(config or {})}, (), None, None)
+    return Run(opened.root, outer, {**known, **config}, (), None, None)
 
 
 class Run:
@@ -227,9 +230,9 @@ class Run:
         """
         from mlver.ops.runs.configure import update_config
 
-        run = self._going_on()
-        self._with(lambda repository: update_config(repository._opened, run, values))
-        self.config = {**self.config, **values}
+        run, settings = self._going_on(), plain_values(values)
+        self._with(lambda repository: update_config(repository._opened, run, settings))
+        self.config = {**self.config, **settings}
 
     @property
     def summary(self) -> dict[str, MetricSummary]:
@@ -315,7 +318,7 @@ class _Silent(Run):
 
     def configure(self, **values: Any) -> None:
         """Set some of the run's settings in this process."""
-        self.config = {**self.config, **values}
+        self.config = {**self.config, **plain_values(values)}
 
     @property
     def summary(self) -> dict[str, MetricSummary]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from mlver.history.manifest import Manifest, read_manifest
 from mlver.history.records import ArtifactRecord, VersionRecord
@@ -15,6 +15,7 @@ from mlver.ops.references.found import DEFAULT_MAX_FILES
 from mlver.ops.status import StatusResult, status
 from mlver.repository import surroundings
 from mlver.repository.opened import AnyPath, Opened
+from mlver.repository.plain import plain_metrics, plain_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ class Versions(Opened):
         aliases: Sequence[str] = (),
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, float] | None = None,
+        metrics: Mapping[str, SupportsFloat] | None = None,
         exclude: Sequence[str] = (),
         rehash: bool = False,
         base: str | None = None,
@@ -65,8 +66,8 @@ class Versions(Opened):
             message=message,
             aliases=aliases,
             tags=tags,
-            metadata=metadata or {},
-            metrics=metrics or {},
+            metadata=plain_values(metadata or {}),
+            metrics=plain_metrics(metrics or {}),
             exclude=exclude,
             rehash=rehash,
             base=base,

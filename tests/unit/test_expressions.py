@@ -138,3 +138,11 @@ def test_depth_and_length_are_bounded() -> None:
     assert value("not " * 401 + "on") is False
     assert value("-" * 400 + "1") == 1.0
     assert value("(" * 40 + "1" + ")" * 40) == 1.0
+
+
+def test_a_hint_does_not_name_thousands() -> None:
+    expression = Expression("zzz > 1")
+    error = expression.unknown(expression.names[0], [f"m{number:04}" for number in range(5000)])
+    assert error.hint is not None
+    assert error.hint.startswith("Known are: m0000, ")
+    assert error.hint.endswith("m0019, ….")

@@ -9,6 +9,7 @@ from mlver.history.event import Action
 from mlver.history.records import RUNS
 from mlver.history.run_actions import ConfigureRun
 from mlver.ids import RunId
+from mlver.lineage.capture.secrets import masked_values
 from mlver.ops.commit import commit
 from mlver.ops.opening import OpenRepository
 from mlver.ops.runs.begin import check_run
@@ -30,7 +31,7 @@ def update_config(
     Args:
         repository: The repository.
         run: Which run.
-        values: Settings.
+        values: Settings; what has the name of a secret among them is masked.
         name: Its name from here on; None leaves it.
         job_type: Its job type from here on; None leaves it.
 
@@ -39,10 +40,11 @@ def update_config(
         NotFoundError: There is no such run.
     """
     check_run(name, job_type, values)
+    settings = masked_values(values)
 
     def decide() -> list[Action]:
         record = running(repository, run)
-        news = {key: value for key, value in values.items() if record.config.get(key, _ABSENT) != value}
+        news = {key: value for key, value in settings.items() if record.config.get(key, _ABSENT) != value}
         action = ConfigureRun(
             run, news, None if name == record.name else name, None if job_type == record.job_type else job_type
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
+import enum
 import math
 import os
 import subprocess
@@ -18,7 +21,7 @@ from mlver.lineage.live import live_runs
 from mlver.ops.runs.current import RUN_VARIABLE
 from mlver.repository import surroundings
 from mlver.repository.nodes import RecordedRun
-from tests.support.process import environment
+from tests.support.process import COMMAND, environment
 
 
 @pytest.fixture
@@ -255,6 +258,57 @@ def test_a_run_that_goes_on_shows_what_it_has_logged(here: mlver.Repository) -> 
         assert found.record.status == "running"
         assert found.series()["loss"].values.tolist() == [0.5]
         assert found.details().run.metrics["loss"].last == 0.5
+
+
+class Kind(enum.Enum):
+    SGD = "sgd"
+
+
+@dataclasses.dataclass
+class Settings:
+    lr: float = 0.1
+    where: Path = Path("data")
+
+
+def test_settings_are_what_trainings_have(here: mlver.Repository) -> None:
+    config = {
+        "path": Path("data/x"), "lr": np.float32(0.5), "steps": np.int64(3), "shape": np.zeros((2, 1)),
+        "kind": Kind.SGD, "set": {"b", "a"}, "nan": math.nan, "inner": Settings(), "loss": math.sqrt,
+        "class": Settings, 5: (1, None), "scheduler": {"db_password": "hunter22"}, "bytes": b"x", "true": True,
+    }  # fmt: skip
+    with mlver.run(config=config) as run:
+        run.configure(more=np.float64(0.25), api_key="hunter33")
+    assert only_run(here).record.config == {
+        "path": "data/x", "lr": 0.5, "steps": 3, "shape": [[0.0], [0.0]], "kind": "sgd",
+        "set": ["a", "b"], "nan": "nan", "inner": {"lr": 0.1, "where": "data"}, "loss": "math.sqrt",
+        "class": f"{__name__}.Settings", "5": [1, None], "scheduler": {"db_password": "***"}, "bytes": "b'x'",
+        "true": True, "more": 0.25, "api_key": "***",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [argparse.Namespace(lr=0.5, where="data"), Settings(0.5)])
+def test_settings_may_be_an_object(here: mlver.Repository, config: object) -> None:
+    with mlver.run(config=config) as run:
+        assert run.config == {"lr": 0.5, "where": "data"}
+    assert only_run(here).record.config == {"lr": 0.5, "where": "data"}
+
+
+def test_metrics_of_versions_may_be_numpys(here: mlver.Repository, tmp_path: Path) -> None:
+    (tmp_path / "w").write_text("weights")
+    made = here.add("w", name="net", type="t", metrics={"acc": np.float32(0.5)}, metadata={"n": np.int64(3)}).version
+    assert (made.metrics, made.metadata) == ({"acc": 0.5}, {"n": 3})
+    assert here.meta("net", metrics={"acc": np.array(0.75)}).metrics == {"acc": 0.75}
+    for value in (math.nan, "0.5", np.zeros(2), None):
+        with pytest.raises(mlver.UsageError, match=r"Metric 'acc' is .* not a finite number"):
+            here.meta("net", metrics={"acc": value})  # type: ignore[dict-item]
+
+
+def test_settings_within_an_outer_run_are_masked_too(here: mlver.Repository, tmp_path: Path) -> None:
+    script = "import mlver\nwith mlver.run(config={'api_key': 'hunter22', 'lr': 1}): pass"
+    subprocess.run([*COMMAND, "run", "--", sys.executable, "-c", script], cwd=tmp_path, env=environment(), check=True)
+    assert only_run(here).record.config == {"api_key": "***", "lr": 1}
+    kept = [path for path in (here.path / "runs").rglob("*") if path.is_file()]
+    assert all(b"hunter" not in path.read_bytes() for path in kept)
 
 
 def test_notices_are_logged(
