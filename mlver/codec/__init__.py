@@ -19,7 +19,8 @@ number name    payload
 16     DELTA   against a base: residuals as byte planes, see `mlver.codec.delta`
 17     LEVELS  against a base: residuals sorted by the size to expect, see `mlver.codec.levels`
 18     CAST    against a base of another type: see `mlver.codec.cast`
-19–31          reserved for encodings against a base
+19     GRID    against a base: places on a grid as fine as the step, see `mlver.codec.grid`
+20–31          reserved for encodings against a base
 32–255         free
 ====== ======= =====================================================================================
 """
@@ -32,6 +33,7 @@ from mlver.codec.encoded import (
     CAST,
     DELTA,
     ELEMENT_BYTES,
+    GRID,
     LEVELS,
     MAX_CHUNK_BYTES,
     PLANES,
@@ -49,6 +51,7 @@ __all__ = [
     "BASE_ENCODINGS",
     "CAST",
     "DELTA",
+    "GRID",
     "LEVELS",
     "MAX_CHUNK_BYTES",
     "PLANES",

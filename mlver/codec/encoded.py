@@ -11,13 +11,13 @@ MAX_CHUNK_BYTES = 16 << 20
 """No chunk is larger; a declared size above it is refused before anything is allocated."""
 
 RAW, ZSTD, PLANES, SPARSE = 0, 1, 2, 3
-DELTA, LEVELS, CAST = 16, 17, 18
+DELTA, LEVELS, CAST, GRID = 16, 17, 18, 19
 BASE_ENCODINGS = range(16, 32)
 """Encodings that need the bytes of a base."""
 
 Effort = Literal["fast", "balanced", "max"]
-"""What may be spent on a chunk with a base: ``fast`` takes DELTA, ``balanced`` LEVELS where it gains much, ``max``
-whatever is smallest."""
+"""What may be spent on a chunk with a base: ``fast`` takes DELTA, ``balanced`` LEVELS or GRID where it gains much,
+``max`` whatever is smallest."""
 
 ELEMENT_BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
@@ -52,9 +52,9 @@ class Choice:
     """How a chunk was encoded, for those after it in the same tensor: finding that out takes longer than doing it.
 
     Attributes:
-        encoding: PLANES, DELTA or LEVELS.
+        encoding: PLANES, DELTA, LEVELS or GRID.
         part: What it made of the chunk: encoded size ÷ raw size.
-        methods: How the planes were stored; not of LEVELS.
+        methods: How the planes were stored; only of PLANES and DELTA.
         has_table: Something was expected by the base's mantissa.
         has_steps: Something was expected by the column.
         has_factors: Something was expected by the row and the column.

@@ -5,7 +5,8 @@ before it in its class, turns into ``x / f * 4096 + g + x % f``. Before that, a 
 lowest bits to the words; the decoder goes the other way. The encoder begins with 2 ** 16 in every lane, and at the last
 symbol. Layout, in this order::
 
-    u8           number of classes C, 1 to 64; symbols of classes above take the last table
+    u8           number of classes C, 1 to 64; symbols of classes above take the last table. Or 0: all have tables that
+                 are known, and nothing of the next three is stored
     C × u8       how many shares are stored of each class, at most 64; the others are zero. They add up to 4096, or are
                  all zero: then all symbols of the class are 0, and nothing is coded
     u16          size in bytes of the shares
@@ -37,36 +38,44 @@ _SMALL = 0x80
 Counts = npt.NDArray[np.unsignedinteger[Any]]
 
 
-def encode(classes: Plane, symbols: Plane, tables: tuple[int, ...]) -> list[Buffer]:
+Shares = npt.NDArray[np.uint16]
+"""Of 4096, by class and symbol, shape (classes, 64)."""
+
+
+def encode(classes: Plane, symbols: Plane, tables: tuple[int, ...], known: Shares | None = None) -> list[Buffer]:
     """Return the parts of symbols, shape (n,), n > 0.
 
     Args:
         classes: Their classes, below 64.
         symbols: Below 64.
         tables: For how many classes there may be a table; what makes the least bytes is taken.
+        known: Shares of every class that the reader knows, too; they are taken if that makes less.
     """
     counts = loops.current.count(classes, symbols)
     number, counts = min(((count, _merged(counts, count)) for count in tables), key=lambda each: _size_bytes(each[1]))
     lanes = min(max(1, classes.size // _SYMBOLS_A_LANE), MAX_LANES)
     lanes -= lanes % 8 if lanes > 8 else 0  # vectors have eight
-    shares = _shares(counts)
-    shares[number:] = shares[number - 1]
+    if known is not None and _known_bytes(counts, known) < _size_bytes(counts):
+        shares, written = known, b"\0"
+    else:
+        shares = _shares(counts)
+        shares[number:] = shares[number - 1]
+        written = _write_shares(shares[: int(np.flatnonzero(counts.any(axis=1))[-1]) + 1])
     states, words = loops.current.entropy_encode(classes, symbols, shares, lanes)
-    used = int(np.flatnonzero(counts.any(axis=1))[-1]) + 1
-    head = _write_shares(shares[:used]) + lanes.to_bytes(2, "little") + states.astype("<u4").tobytes()
+    head = written + lanes.to_bytes(2, "little") + states.astype("<u4").tobytes()
     return [
         head + words.size.to_bytes(planes.LENGTH_BYTES, "little"),
         words.astype("<u2", copy=False).view(np.uint8).data,
     ]
 
 
-def decode(reader: planes.Reader, classes: Plane) -> Plane:
-    """Read the symbols of these classes.
+def decode(reader: planes.Reader, classes: Plane, known: Shares | None = None) -> Plane:
+    """Read the symbols of these classes; `known` is what was `encode`'s.
 
     Raises:
         IntegrityError: What is left of the payload does not begin with them.
     """
-    shares = _read_shares(reader)
+    shares = _read_shares(reader, known)
     lanes = int.from_bytes(reader.take(2), "little")
     if not 1 <= lanes <= MAX_LANES:
         raise IntegrityError(f"A chunk's symbols are in {lanes} lanes.")
@@ -97,7 +106,12 @@ def _size_bytes(counts: Counts) -> float:
     return bits(counts) / 8 + _BYTES_A_SHARE * int(np.count_nonzero(counts))
 
 
-def _shares(counts: Counts) -> npt.NDArray[np.uint16]:
+def _known_bytes(counts: Counts, known: Shares) -> float:
+    """Return how much symbols take with shares that are known."""
+    return float((counts * -np.log2(known / SLOTS)).sum()) / 8
+
+
+def _shares(counts: Counts) -> Shares:
     """Return shares of 4096 by counts, both of shape (64, 64); none where all symbols are 0."""
     totals = counts.sum(axis=1, keepdims=True, dtype=np.int64)
     shares = (counts * np.int64(SLOTS) + totals // 2) // np.maximum(totals, 1)
@@ -105,11 +119,11 @@ def _shares(counts: Counts) -> npt.NDArray[np.uint16]:
     rows = np.arange(len(shares))
     shares[rows, np.argmax(shares, axis=1)] += SLOTS - shares.sum(axis=1)
     shares[counts[:, 0] == totals[:, 0]] = 0
-    stored: npt.NDArray[np.uint16] = shares.astype(np.uint16)
+    stored: Shares = shares.astype(np.uint16)
     return stored
 
 
-def _write_shares(shares: npt.NDArray[np.uint16]) -> bytes:
+def _write_shares(shares: Shares) -> bytes:
     stored = SYMBOLS - np.argmax(shares[:, ::-1] > 0, axis=1)
     stored[~shares.any(axis=1)] = 0
     values = shares[np.arange(SYMBOLS) < stored[:, None]]
@@ -122,9 +136,10 @@ def _write_shares(shares: npt.NDArray[np.uint16]) -> bytes:
     return bytes(head) + written.size.to_bytes(2, "little") + written.tobytes()
 
 
-def _read_shares(reader: planes.Reader) -> npt.NDArray[np.uint16]:
-    """Return shares of shape (classes, 32)."""
+def _read_shares(reader: planes.Reader, known: Shares | None) -> Shares:
     classes = reader.byte()
+    if known is not None and not classes:
+        return known
     if not 1 <= classes <= MAX_CLASSES:
         raise IntegrityError(f"A chunk's symbols are of {classes} classes.")
     stored = reader.plane(classes)

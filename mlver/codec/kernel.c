@@ -40,6 +40,9 @@ enum {
     PROBABILITY_BITS = 12,
     SLOTS = 1 << PROBABILITY_BITS,
     MAX_LANES = 256,
+    QUARTERS = 4,      /* of a power of two, which is what steps are counted in */
+    MOST_STEP = 1 << 20,
+    GRID_TOP = 40, /* the class of elements no larger than the step */
     FEW_LOW = 32, /* elements with low bits that are done one by one */
     LEARN_SLOTS = 1 << 14,
     LEARN_SAMPLE = 1 << 12,
@@ -74,6 +77,15 @@ typedef struct {
     i64 unshifted; /* the highest class without low bits */
     i64 coded;     /* classes below it are entropy-coded, the others make a plane */
 } Sorting;
+
+/* How fine the grid is that a chunk's elements are put on. */
+typedef struct {
+    const u8 *levels; /* one a block */
+    i64 origin;
+    const int8_t *offsets; /* one a column */
+    i64 columns;           /* or 0 */
+    i64 mantissa;
+} Grid;
 
 static int bit_length(u64 value)
 {
@@ -178,6 +190,7 @@ INLINE void mixed_bytes(const u8 *chosen_ones, const u8 *others, const u64 *chos
 #define NAME(x) x##_1
 #include "kernel_width.h"
 #include "kernel_levels.h"
+#include "kernel_grid.h"
 #undef WIDTH
 #undef T
 #undef S
@@ -189,6 +202,7 @@ INLINE void mixed_bytes(const u8 *chosen_ones, const u8 *others, const u64 *chos
 #define NAME(x) x##_2
 #include "kernel_width.h"
 #include "kernel_levels.h"
+#include "kernel_grid.h"
 #undef WIDTH
 #undef T
 #undef S
@@ -200,6 +214,7 @@ INLINE void mixed_bytes(const u8 *chosen_ones, const u8 *others, const u64 *chos
 #define NAME(x) x##_4
 #include "kernel_width.h"
 #include "kernel_levels.h"
+#include "kernel_grid.h"
 #undef WIDTH
 #undef T
 #undef S
@@ -232,10 +247,24 @@ INLINE void mixed_bytes(const u8 *chosen_ones, const u8 *others, const u64 *chos
         break; \
     }
 
+/* Elements of eight bytes are on no grid. */
+#define BY_NARROW_WIDTH(call) \
+    switch (width) { \
+    case 1: \
+        call(_1); \
+        break; \
+    case 2: \
+        call(_2); \
+        break; \
+    default: \
+        call(_4); \
+        break; \
+    }
+
 /* Which loops these are: what does not fit the Python around it is not used. */
 EXPORT i64 mlver_abi(void)
 {
-    return 2;
+    return 3;
 }
 
 /* Whether this machine can run what was compiled with -mavx2 -mbmi2. */
@@ -337,6 +366,36 @@ EXPORT i64 mlver_merge(i64 width, const u8 *expected, const u8 *base, const Expo
     result = merge##w((const void *)expected, (const void *)base, exponent, sorting, count, plane, symbols, \
                       (const void *)escapes, low, sizes, (void *)out, (const void *)same)
     BY_WIDTH(CALL)
+#undef CALL
+    return result;
+}
+
+EXPORT void mlver_place(i64 width, const u8 *values, const u8 *expected, const Grid *grid, i64 count, u8 *classes,
+                        u8 *symbols, u8 *depths, u8 *escapes, u8 *low, i64 *sizes){
+#define CALL(w) \
+    place##w((const void *)values, (const void *)expected, grid, count, classes, symbols, depths, (void *)escapes, low, \
+             sizes)
+    BY_NARROW_WIDTH(CALL)
+#undef CALL
+}
+
+EXPORT i64 mlver_grid_classes(i64 width, const u8 *expected, const Grid *grid, i64 count, u8 *classes)
+{
+    i64 result;
+#define CALL(w) result = grid_classes##w((const void *)expected, grid, count, classes)
+    BY_NARROW_WIDTH(CALL)
+#undef CALL
+    return result;
+}
+
+EXPORT i64 mlver_displace(i64 width, const u8 *expected, const Grid *grid, i64 count, const u8 *symbols,
+                          const u8 *depths, const u8 *escapes, const u8 *low, const i64 *sizes, u8 *out, const u8 *same)
+{
+    i64 result;
+#define CALL(w) \
+    result = displace##w((const void *)expected, grid, count, symbols, depths, (const void *)escapes, low, sizes, \
+                         (void *)out, (const void *)same)
+    BY_NARROW_WIDTH(CALL)
 #undef CALL
     return result;
 }

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlver.codec import native, portable
-from mlver.codec.shapes import Elements, Expectation, Exponent, Plane, Sorted, Sorting, Split
+from mlver.codec.shapes import Elements, Expectation, Exponent, Grid, OnGrid, Plane, Sorted, Sorting, Split
 
 
 class Loops(Protocol):
@@ -81,6 +81,22 @@ class Loops(Protocol):
         self, parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, values: Elements
     ) -> bool:
         """Tell whether `merge` gives back `values`, without writing anything."""
+        ...
+
+    def place(self, values: Elements, expected: Elements, grid: Grid) -> OnGrid:
+        """Put elements on a grid."""
+        ...
+
+    def grid_classes(self, expected: Elements, grid: Grid) -> Plane:
+        """Return the classes of the elements that are not as expected by their block."""
+        ...
+
+    def displace(self, parts: OnGrid, expected: Elements, grid: Grid, out: Elements) -> bool:
+        """Undo `place` into `out`, whatever `parts` has for classes; False if that cannot be."""
+        ...
+
+    def is_displaced(self, parts: OnGrid, expected: Elements, grid: Grid, values: Elements) -> bool:
+        """Tell whether `displace` gives back `values`, without writing anything."""
         ...
 
     def count(self, classes: Plane, symbols: Plane) -> npt.NDArray[np.uint32]:

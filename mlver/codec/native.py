@@ -24,6 +24,8 @@ from mlver.codec.shapes import (
     Elements,
     Expectation,
     Exponent,
+    Grid,
+    OnGrid,
     Plane,
     Sorted,
     Sorting,
@@ -34,7 +36,7 @@ LIBRARY = Path(__file__).parent / "_kernel.so"
 """Where the build puts the compiled kernel."""
 LIBRARY_AVX2 = Path(__file__).parent / "_kernel_avx2.so"
 """The same for machines that have AVX2: about twice as fast."""
-_ABI = 2
+_ABI = 3
 
 
 class _Exponent(ctypes.Structure):
@@ -61,8 +63,18 @@ class _Sorting(ctypes.Structure):
     )
 
 
+class _Grid(ctypes.Structure):
+    _fields_ = (
+        ("levels", ctypes.c_void_p),
+        ("origin", ctypes.c_int64),
+        ("offsets", ctypes.c_void_p),
+        ("columns", ctypes.c_int64),
+        ("mantissa", ctypes.c_int64),
+    )
+
+
 _I, _P = ctypes.c_int64, ctypes.c_void_p
-_EXPONENT, _SORTING = ctypes.POINTER(_Exponent), ctypes.POINTER(_Sorting)
+_EXPONENT, _SORTING, _GRID = (ctypes.POINTER(each) for each in (_Exponent, _Sorting, _Grid))
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "abi": (),
     "has_avx2": (),
@@ -76,6 +88,9 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "sort": (_I, _P, _P, _EXPONENT, _SORTING, _I, _P, _P, _P, _P, _P, _P),
     "classes": (_I, _P, _EXPONENT, _SORTING, _I, _P, _I),
     "merge": (_I, _P, _P, _EXPONENT, _SORTING, _I, _P, _P, _P, _P, _P, _P, _P),
+    "place": (_I, _P, _P, _GRID, _I, _P, _P, _P, _P, _P, _P),
+    "grid_classes": (_I, _P, _GRID, _I, _P),
+    "displace": (_I, _P, _GRID, _I, _P, _P, _P, _P, _P, _P, _P),
     "pack_nibbles": (_P, _I, _I, _I, _P, _P),
     "unpack_nibbles": (_P, _I, _I, _P, _I, _P),
     "count": (_P, _P, _I, _P),
@@ -128,6 +143,10 @@ def _exponent(exponent: Exponent) -> _Exponent:
 
 def _sorting(sorting: Sorting) -> _Sorting:
     return _Sorting(_at(sorting.levels), sorting.origin, sorting.unshifted, sorting.coded)
+
+
+def _grid(grid: Grid) -> _Grid:
+    return _Grid(_at(grid.levels), grid.origin, _at(grid.offsets), grid.offsets.size, grid.mantissa)
 
 
 def split(values: Elements, expected: Elements | None, move_sign: bool) -> Split:
@@ -275,6 +294,44 @@ def _merge(
     failed = _call(
         "merge", base.itemsize, _at(expected), _at(base), _exponent(exponent), _sorting(sorting), base.size,
         _at(parts.plane), _at(parts.symbols), _at(parts.escapes), _at(parts.low), sizes, _at(out), _at(same),
+    )  # fmt: skip
+    return not failed
+
+
+def place(values: Elements, expected: Elements, grid: Grid) -> OnGrid:
+    """See `mlver.codec.loops.Loops.place`."""
+    count, width = values.size, values.itemsize
+    classes, symbols, depths = np.empty((3, count), np.uint8)
+    escapes, low = np.empty(count, values.dtype), np.empty(count * width + 8, np.uint8)
+    sizes = (ctypes.c_int64 * 4)()
+    _call(
+        "place", width, _at(values), _at(expected), _grid(grid), count,
+        _at(classes), _at(symbols), _at(depths), _at(escapes), _at(low), sizes,
+    )  # fmt: skip
+    return OnGrid(classes[: sizes[0]], symbols[: sizes[0]], depths[: sizes[1]], escapes[: sizes[2]], low[: sizes[3]])
+
+
+def grid_classes(expected: Elements, grid: Grid) -> Plane:
+    """See `mlver.codec.loops.Loops.grid_classes`."""
+    found = np.empty(expected.size, np.uint8)
+    return found[: _call("grid_classes", expected.itemsize, _at(expected), _grid(grid), expected.size, _at(found))]
+
+
+def displace(parts: OnGrid, expected: Elements, grid: Grid, out: Elements) -> bool:
+    """See `mlver.codec.loops.Loops.displace`."""
+    return _displace(parts, expected, grid, out, None)
+
+
+def is_displaced(parts: OnGrid, expected: Elements, grid: Grid, values: Elements) -> bool:
+    """See `mlver.codec.loops.Loops.is_displaced`."""
+    return _displace(parts, expected, grid, None, values)
+
+
+def _displace(parts: OnGrid, expected: Elements, grid: Grid, out: Elements | None, same: Elements | None) -> bool:
+    sizes = (ctypes.c_int64 * 4)(parts.symbols.size, parts.depths.size, parts.escapes.size, parts.low.size)
+    failed = _call(
+        "displace", expected.itemsize, _at(expected), _grid(grid), expected.size,
+        _at(parts.symbols), _at(parts.depths), _at(parts.escapes), _at(parts.low), sizes, _at(out), _at(same),
     )  # fmt: skip
     return not failed
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlver.codec.portable_entropy import count, entropy_decode, entropy_encode
+from mlver.codec.portable_grid import displace, grid_classes, is_displaced, place
 from mlver.codec.portable_levels import classes, is_merged, measure, merge, sort
 from mlver.codec.portable_residuals import expect, unzigzagged, zigzagged
 from mlver.codec.shapes import TABLE_ENTRIES, Elements, Plane, Split
@@ -16,9 +17,12 @@ from mlver.codec.shapes import TABLE_ENTRIES, Elements, Plane, Split
 __all__ = [
     "classes",
     "count",
+    "displace",
     "entropy_decode",
     "entropy_encode",
     "expect",
+    "grid_classes",
+    "is_displaced",
     "is_joined",
     "is_merged",
     "join",
@@ -27,6 +31,7 @@ __all__ = [
     "measure",
     "merge",
     "pack_nibbles",
+    "place",
     "sort",
     "split",
     "split_sparse",

@@ -51,18 +51,19 @@ def _levels(
     if not len(kept):
         return np.zeros(0, np.int32)
     highest = np.where(kept > 0, exponents, 0).max(axis=1)
-    bits = _bit_lengths(np.bitwise_or.reduce(kept, axis=1))
+    bits = bit_lengths(np.bitwise_or.reduce(kept, axis=1))
     room = (room_bits - bits)[:, None]
     scaled = np.where(room >= 0, kept << np.maximum(room, 0).astype("<u8"), kept >> np.maximum(-room, 0).astype("<u8"))
     below = highest[:, None] - exponents
     # Of elements that are zero the exponents may be higher than the highest.
     scaled >>= np.where(below < 0, 63, np.minimum(below, 63)).astype("<u8")
     means = scaled.sum(axis=1, dtype=np.uint64) // sizes
-    levels: npt.NDArray[np.int32] = (_bit_lengths(means) + bits - room_bits + highest).astype(np.int32)
+    levels: npt.NDArray[np.int32] = (bit_lengths(means) + bits - room_bits + highest).astype(np.int32)
     return levels
 
 
-def _bit_lengths(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+def bit_lengths(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Return the number of each value's highest bit, from one up; 0 of zeros."""
     lengths = np.zeros(values.shape, np.int64)
     for bits in (32, 16, 8, 4, 2, 1):
         is_longer = values >> bits > 0
@@ -100,7 +101,7 @@ def sort(residuals: Elements, base: Elements, exponent: Exponent, sorting: Sorti
         of_each[is_coded].astype(np.uint8),
         symbols[is_coded],
         upper[upper >= most],
-        _packed(values, bits),
+        packed(values, bits),
     )
 
 
@@ -126,7 +127,7 @@ def merge(
     upper = np.empty(of_each.size, out.dtype)
     upper[is_coded], upper[~is_coded] = parts.symbols, parts.plane
     escaped = upper == _most(is_coded)
-    low = _unpacked(parts.low, bits)
+    low = unpacked(parts.low, bits)
     if np.count_nonzero(escaped) != parts.escapes.size or low is None:
         return False
     upper[escaped] = parts.escapes
@@ -163,7 +164,7 @@ def _most(is_coded: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     return np.where(is_coded, np.uint8(SYMBOLS - 1), np.uint8(PLANE_ESCAPE))
 
 
-def _packed(values: Elements, bits: npt.NDArray[np.int32]) -> Plane:
+def packed(values: Elements, bits: npt.NDArray[np.int32]) -> Plane:
     """Return the lowest `bits` bits of each value, end to end."""
     ends = np.cumsum(bits, dtype=np.int64)
     total = int(ends[-1]) if ends.size else 0
@@ -185,8 +186,8 @@ def _gather(words: npt.NDArray[np.uint64], places: npt.NDArray[np.int64], parts:
         words[places[starts]] |= np.add.reduceat(parts, starts)
 
 
-def _unpacked(low: Plane, bits: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64] | None:
-    """Undo `_packed`; None if `low` has not exactly these bits."""
+def unpacked(low: Plane, bits: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64] | None:
+    """Undo `packed`; None if `low` has not exactly these bits."""
     ends = np.cumsum(bits, dtype=np.int64)
     total = int(ends[-1]) if ends.size else 0
     if low.size != (total + 7) // 8 or (total % 8 and low[-1] >> (total % 8)):

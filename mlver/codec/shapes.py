@@ -28,6 +28,13 @@ TABLE_ENTRIES = 128
 STEP_BITS = 14
 MOST_LOW_BITS = {1: 6, 2: 12, 4: 24, 8: 56}
 """How many bits of a residual are stored as they are, at most, by element size."""
+QUARTERS = 4
+"""A level of a grid is a quarter of the way to twice the size."""
+GRID_TOP = 40
+"""The class of an element whose base is no larger than the step, at the finest grid for it; there are three above."""
+GRID_CLASSES = 44
+DEPTH_CLASS = 44
+"""The class of the depths of elements that are smaller than the grid."""
 ALL_ZERO = -(2**31)
 """The level of a block of which all residuals are zero."""
 ALL_ODD = ALL_ZERO + 1
@@ -141,5 +148,41 @@ class Sorted:
     plane: Plane
     classes: Plane
     symbols: Plane
+    escapes: Elements
+    low: Plane
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How fine the grid is that elements are put on; see `mlver.codec.grid`.
+
+    Attributes:
+        levels: Of each block, shape (blocks,); 0 where all elements are as expected.
+        origin: What is added to the levels.
+        offsets: What is added for the column, i8, shape (columns,): of an element, its number modulo the columns.
+        mantissa: Bits of an element below its exponent.
+    """
+
+    levels: Plane
+    origin: int
+    offsets: npt.NDArray[np.int8]
+    mantissa: int
+
+
+@dataclass(frozen=True, slots=True)
+class OnGrid:
+    """The elements of a chunk on a grid.
+
+    Attributes:
+        classes: Of the elements that are not as expected by their block.
+        symbols: Their differences, at most 63.
+        depths: How far below the grid the elements are that are smaller than it, at most 63.
+        escapes: Elements that are given whole, in their order, shape (e,).
+        low: The bits below the grid, end to end.
+    """
+
+    classes: Plane
+    symbols: Plane
+    depths: Plane
     escapes: Elements
     low: Plane

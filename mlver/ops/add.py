@@ -13,7 +13,7 @@ from mlver.errors import NotFoundError, UsageError
 from mlver.history.event import Action, AddVersion, MoveAlias, SetTag, SetValue
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.names import check_alias, check_artifact_name, check_tag, check_text
-from mlver.ops.bases import BaseFinder, base_number
+from mlver.ops.bases import BaseFinder, base_number_for
 from mlver.ops.best import best_standing
 from mlver.ops.commit import check_artifact, commit, ensure_artifact
 from mlver.ops.content import StoredContent, store_content
@@ -343,8 +343,9 @@ def _base_finder(repository: OpenRepository, name: str, request: AddRequest, lev
     artifact = repository.index.artifact(name)
     newest = repository.index.versions(artifact, limit=_OLDER + 1) if artifact is not None else []
     likely = [version.id for version in newest[:1]]
-    if artifact is not None:
-        chosen = repository.index.version(artifact, base_number(repository.index.next_version(artifact)))
+    if artifact is not None and newest:
+        number = base_number_for(repository.index.next_version(artifact), newest[0].logical_bytes)
+        chosen = repository.index.version(artifact, number)
         if chosen is not None and not chosen.removed:
             likely = [chosen.id]
     if len(request.paths) == 1 and (origin := read_origin(repository, request.paths[0])) is not None:

@@ -1,9 +1,9 @@
 """Which stored version the tensors of a new file are compared with: chunks → **a base for each** → encode.
 
-The version that the person names; else one that keeps chains short (`base_number`), or the one the folder came from;
-for tensors that these lack, the newest versions of the artifact, and the newest of any other that has tensors of these
-names and shapes. Where several are possible, a sample of the file's bytes is encoded against each, and the one that
-leaves least is taken.
+The version that the person names; else one that keeps chains short (`base_number_for`), or the one the folder came
+from; for tensors that these lack, the newest versions of the artifact, and the newest of any other that has tensors of
+these names and shapes. Where several are possible, a sample of the file's bytes is encoded against each, and the one
+that leaves least is taken.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _SAMPLE_BYTES = 1 << 16
 _WORTH_LOOKING_BYTES = 1 << 16
 """Tensors without a twin that are worth the search among other artifacts, together."""
 _HELPS = 0.97
+_SMALL_BYTES = 16 << 20
+"""Versions up to this size, such as adapters, come back fast enough over any chain that a chunk may have."""
 
 
 def base_number(number: int) -> int:
@@ -40,6 +42,11 @@ def base_number(number: int) -> int:
     Source: P. Fenwick, "A new data structure for cumulative frequency tables" (1994), whose trees have this shape.
     """
     return number & (number - 1)
+
+
+def base_number_for(number: int, size_bytes: int) -> int:
+    """Return the number of the version that one of this size rests on first: a small one on the one before."""
+    return max(number - 1, 0) if size_bytes <= _SMALL_BYTES else base_number(number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from mlver.formats import NO_ROWS, Rows, rows_at
 from mlver.history.manifest import Manifest, TensorEntry, manifest_name, read_manifest
 from mlver.history.records import VersionRecord
 from mlver.ids import ChunkId, ManifestId, PackId
-from mlver.ops.bases import base_number
+from mlver.ops.bases import base_number, base_number_for
 from mlver.ops.opening import OpenRepository
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress, Silent
@@ -167,13 +167,14 @@ class _Repacking:
                 self._damaged.append(error.message)
                 continue
             stored = earlier.setdefault(version.artifact, {})
-            yield manifest, self._before(version.number, stored)
+            yield manifest, self._before(version, stored)
             stored[version.number] = StoredTensors(manifest)
             _forget(version.number, stored)
 
-    def _before(self, number: int, stored: Mapping[int, StoredTensors]) -> StoredTensors | None:
+    def _before(self, version: VersionRecord, stored: Mapping[int, StoredTensors]) -> StoredTensors | None:
         """Return what a version is to rest on: the one before where size is all, else one that keeps chains short."""
-        chosen = None if self._level == "max" else stored.get(base_number(number))
+        number = base_number_for(version.number, version.logical_bytes)
+        chosen = None if self._level == "max" else stored.get(number)
         return chosen or (stored[max(stored)] if stored else None)
 
     def _jobs(self, manifest: Manifest, before: StoredTensors | None) -> Iterator[_Job]:

@@ -113,7 +113,7 @@ class Bytes:
 
 def decode(encoding: int, payload: bytes, size: int, seen: Counter[str], base: bytes = b"") -> bytes:
     """Decode a payload; `seen` counts which parts of the page were needed."""
-    names = {0: "RAW", 1: "ZSTD", 2: "PLANES", 3: "SPARSE", 16: "DELTA", 17: "LEVELS", 18: "CAST"}
+    names = {0: "RAW", 1: "ZSTD", 2: "PLANES", 3: "SPARSE", 16: "DELTA", 17: "LEVELS", 18: "CAST", 19: "GRID"}
     require(encoding in names, f"encoding {encoding} is unknown")
     seen[names[encoding]] += 1
     if encoding == 0:
@@ -122,7 +122,7 @@ def decode(encoding: int, payload: bytes, size: int, seen: Counter[str], base: b
         return unzstd(payload, size)
     if encoding in (2, 3):
         return (planes if encoding == 2 else sparse)(payload, size, seen)
-    return {16: delta, 17: levels, 18: cast}[encoding](Bytes(payload), size, seen, base)
+    return {16: delta, 17: levels, 18: cast, 19: grid}[encoding](Bytes(payload), size, seen, base)
 
 
 def element_size(first: int) -> tuple[int, bool]:
@@ -331,6 +331,136 @@ def levels(source: Bytes, size: int, seen: Counter[str], base: bytes) -> bytes:
     return written(width, residuals, expected) + tail
 
 
+RATIOS = [
+    2105376,
+    2505587,
+    2982296,
+    3550299,
+    4227329,
+    5034671,
+    5997908,
+    7147862,
+    8521752,
+    10164648,
+    12131315,
+    14488561,
+    17318269,
+    20721354,
+    24822998,
+    29779665,
+    35788655,
+    43101326,
+    52041685,
+    63032964,
+    76636137,
+    93606159,
+    114973549,
+    142157697,
+    177102339,
+    222354954,
+    280807034,
+    354493847,
+    442293456,
+    538676327,
+    635734317,
+    726241901,
+    805352683,
+    870954883,
+    923147008,
+    963374119,
+    993651337,
+    1016044113,
+    1032395669,
+    1044226294,
+    1052729500,
+    1058812301,
+    1063149017,
+    1066233466,
+]
+
+
+def grid(source: Bytes, size: int, seen: Counter[str], base: bytes) -> bytes:
+    width, _, expected = head(source, size, seen, base)
+    mantissa, origin, columns = struct.unpack("<BhI", source.take(7))
+    require(width <= 4 and 1 <= mantissa <= 8 * width - 2 and columns <= len(expected), "a chunk's grid")
+    seen["offsets"] += columns > 0
+    offsets = struct.unpack(f"<{columns}b", unzstd(source.take(source.u32()), columns)) if columns else (0,)
+    of_block = unzstd(source.take(source.u32()), -(-len(expected) // 128))
+    depth_count, escape_count, low_bytes = source.u32(), source.u32(), source.u32()
+    one, sign = 1 << mantissa, 1 << (8 * width - 1)
+    expected = [value % (2 * sign) for value in expected]
+    measured = [i for i in range(len(expected)) if of_block[i // 128]]
+    steps = [origin + of_block[i // 128] + offsets[i % len(offsets)] for i in measured]
+    steps = [min(max(step, 4), 4 * (sign // one - 1) + 3) for step in steps]
+    first = [max(1, expected[i] % sign // one) for i in measured]
+    classes = [max(0, step - 4 * max(step // 4, f) + 40) for step, f in zip(steps, first, strict=True)]
+    require(depth_count <= len(measured), "the number of depths")
+    found = symbols(source, classes + [44] * depth_count, seen, RATIOS) if measured else []
+    require(bool(measured) or not depth_count, "depths of nothing")
+    depths = iter(found[len(measured) :])
+    low, low_at = int.from_bytes(source.take(low_bytes), "little"), 0
+    escapes = iter(plain(source, width, escape_count, seen) if escape_count else [])
+
+    def bits(count: int) -> int:
+        nonlocal low_at
+        low_at += count
+        return low >> low_at - count & (1 << count) - 1
+
+    elements = list(expected)
+    for i, step, symbol in zip(measured, steps, found, strict=False):
+        k = step // 4
+        place = (place_of(expected[i], k, mantissa, sign) + unzigzag(symbol)) % (2 * sign)
+        place -= 2 * sign * (place >= sign)
+        depth = next(depths, -1) if symbol < 63 and not place else 0
+        require(depth >= 0, "a depth is missing")
+        if symbol == 63 or depth == 63:
+            seen["escape"] += 1
+            elements[i] = next(escapes, -1)
+            require(elements[i] >= 0, "an escape is missing")
+        elif not place:
+            seen["depth"] += 1
+            f = k - mantissa - 1 - depth
+            require(f >= 1, "a depth below all exponents")
+            elements[i] = f * one | bits(mantissa) | sign * bits(1)
+        else:
+            missing = min(max(mantissa + 1 - abs(place).bit_length(), 0), k - 1)
+            seen["low bits"] += missing > 0
+            magnitude = (abs(place) << missing | bits(missing)) + (k - 1 - missing) * one
+            elements[i] = magnitude % sign | sign * (place < 0)
+    require(next(escapes, None) is None and next(depths, None) is None, "there are escapes or depths for nothing")
+    require(0 <= 8 * low_bytes - low_at < 8 and not low >> low_at, "the low bits are not as many as they must be")
+    tail = source.rest()
+    require(len(tail) == size - width * len(expected), "a payload does not end with the tail")
+    return b"".join(element.to_bytes(width, "little") for element in elements) + tail
+
+
+def place_of(element: int, k: int, mantissa: int, sign: int) -> int:
+    p, one = element % sign, 1 << mantissa
+    f = max(1, p // one)
+    place = p - (k - 1) * one if f >= k else (p % one | one * (p >= one)) >> (k - f)
+    return -place if element >= sign else place
+
+
+def known(ratios: list[int]) -> list[list[tuple[int, int, int]]]:
+    """Return the slots of the tables that are known."""
+    tables = []
+    for number in range(64):
+        weights = [2 ** (64 - symbol) for symbol in range(64)]
+        if number < len(ratios):
+            weight, q, h = 2**30, ratios[number], ratios[number] ** 2 // 2**30
+            weights = [weight]
+            for _ in range(32):
+                weight, q = weight * q // 2**30, q * h // 2**30
+                weights += [weight, weight]
+        shares = [max(1, (8192 * weight + sum(weights[:64])) // (2 * sum(weights[:64]))) for weight in weights[:64]]
+        shares[0] = 4096 - sum(shares[1:])
+        table: list[tuple[int, int, int]] = []
+        for symbol, share in enumerate(shares):
+            table += [(symbol, share, len(table))] * share
+        tables.append(table)
+    return tables
+
+
 def plain(source: Bytes, width: int, count: int, seen: Counter[str]) -> list[int]:
     """Read elements as planes with something behind them."""
     require(source.u8() == width, "escapes of another size")
@@ -338,14 +468,18 @@ def plain(source: Bytes, width: int, count: int, seen: Counter[str]) -> list[int
     return [int.from_bytes(element, "big") for element in zip(*(load() for load in loads), strict=True)]
 
 
-def symbols(source: Bytes, classes: list[int], seen: Counter[str]) -> list[int]:
+def symbols(source: Bytes, classes: list[int], seen: Counter[str], ratios: list[int] | None = None) -> list[int]:
     seen["symbols"] += 1
     count = source.u8()
-    require(1 <= count <= 64, "the number of classes")
-    sizes = source.take(count)
-    shares = Bytes(source.take(int(struct.unpack("<H", source.take(2))[0])))
-    tables = [slots(shares, size) for size in sizes]
-    require(not shares.rest(), "there are shares for nothing")
+    require((ratios is None) <= count <= 64, "the number of classes")
+    if ratios is not None and not count:
+        seen["known tables"] += 1
+        tables, count = known(ratios), 64
+    else:
+        sizes = source.take(count)
+        shares = Bytes(source.take(int(struct.unpack("<H", source.take(2))[0])))
+        tables = [slots(shares, size) for size in sizes]
+        require(not shares.rest(), "there are shares for nothing")
     (lanes,) = struct.unpack("<H", source.take(2))
     require(1 <= lanes <= 256, "the number of lanes")
     states = list(struct.unpack(f"<{lanes}I", source.take(4 * lanes)))

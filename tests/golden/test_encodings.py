@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlver import codec
-from mlver.codec import against, delta, levels, residuals
+from mlver.codec import against, delta, grid, levels, residuals
 from mlver.codec.shapes import Expectation, Factors
 from tests.golden import reader
 
@@ -54,6 +54,41 @@ def test_differences_come_back_through_the_second_reader(dtype: str, scale: floa
     assert {"DELTA", "LEVELS", "steps", "symbols"} <= seen.keys()
     if scale == 1e-4 and dtype in ("F32", "F64"):
         assert {"escape", "low bits"} <= seen.keys()
+
+
+@pytest.mark.parametrize("dtype", grid.MANTISSAS)
+@pytest.mark.parametrize("columns", [0, 60])
+@pytest.mark.parametrize("count", [COUNT, 60_000])
+def test_grids_come_back_through_the_second_reader(dtype: str, columns: int, count: int) -> None:
+    rng = np.random.default_rng(0)
+    old = rng.normal(scale=rng.choice([1e-3, 0.03, 1e-9], count))
+    # Steps as large as the elements and by column, elements that stay, special ones and zeros.
+    new = old + rng.normal(scale=1e-3, size=count) * np.resize(np.exp2(np.arange(60) / 9), count)
+    new[:300] = old[:300]
+    new[400:404] = [0.0, np.inf, np.nan, 1e-41]
+    old[500:503] = [np.nan, -np.inf, 0.0]
+    if dtype == "F16":
+        raw, base = (values.astype("<f2").tobytes() for values in (new, old))
+    else:
+        shorten = 16 if dtype == "BF16" else 0
+        raw, base = (
+            (values.astype("<f4").view("<u4") >> shorten).astype(f"<u{4 - shorten // 8}").tobytes()
+            for values in (new, old)
+        )
+    raw += b"T"
+    plain = against.plain_view(raw, dtype, residuals.aligned(base, len(raw)))
+    steps = Expectation(None, 0, (np.arange(50, dtype="<i2") - 20) * 999, 90, plain.exponent)
+    seen: Counter[str] = Counter()
+    for view in (plain, replace(plain, expectation=steps, expected=residuals.expected(plain.base, steps))):
+        payload = b"".join(grid.encode(view, dtype, columns))
+        assert bytes(codec.decode(codec.GRID, payload, len(raw), base)) == raw
+        assert reader.decode(codec.GRID, payload, len(raw), seen, base) == raw
+    assert {"GRID", "escape", "depth", "low bits"} <= seen.keys()
+    assert bool(seen["offsets"]) == (columns > 0)
+    # Without offsets the steps of a block are no bell curve.
+    assert seen["known tables"] if columns and count == COUNT else seen["symbols"]
+    if not columns and count == COUNT:
+        assert seen["known tables"] < seen["symbols"]
 
 
 @pytest.mark.parametrize("kind", ["F32", "BF16"])

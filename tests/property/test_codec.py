@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlver import codec
-from mlver.codec import against, delta, levels, loops, native, portable, residuals
+from mlver.codec import against, delta, grid, levels, loops, native, portable, residuals
 from mlver.codec.shapes import Expectation, Factors
 from mlver.errors import IntegrityError
 
@@ -167,20 +167,27 @@ def views(draw: st.DrawFn, raw: bytes, base: bytes) -> residuals.View:
     return replace(view, expectation=expectation, expected=residuals.expected(view.base, expectation))
 
 
-ENCODINGS = st.sampled_from([None, levels.PLANE, levels.CODED, levels.Cut(0, 5), levels.Cut(11, 0)])
+ON_GRID = {2: ("BF16", "F16"), 4: ("F32",)}
+ENCODINGS = st.sampled_from([None, levels.PLANE, levels.CODED, levels.Cut(0, 5), levels.Cut(11, 0), *grid.MANTISSAS])
+
+
+def encoded_as(view: residuals.View, way: levels.Cut | str | None) -> tuple[int, bytes]:
+    """Return a chunk in the encoding that is asked for, if its elements are fit for it, else as DELTA."""
+    if isinstance(way, levels.Cut) and view.values.size:
+        return codec.LEVELS, b"".join(levels.encode(view, way))
+    if isinstance(way, str) and view.values.size and way in ON_GRID.get(view.values.itemsize, ()):
+        return codec.GRID, b"".join(grid.encode(view, way, min(view.values.size, 20)))
+    return codec.DELTA, b"".join(delta.encode(view))
 
 
 @given(raw=tensors(), cut=ENCODINGS, data=st.data())
 def test_damage_with_a_base_raises_only_integrity_errors(
-    raw: bytes, cut: levels.Cut | None, data: st.DataObject
+    raw: bytes, cut: levels.Cut | str | None, data: st.DataObject
 ) -> None:
     base = data.draw(descendants(raw))
     view = data.draw(views(raw, base))
-    if cut is None or not view.values.size:
-        number, parts = codec.DELTA, delta.encode(view)
-    else:
-        number, parts = codec.LEVELS, levels.encode(view, cut)
-    payload, size = bytearray(b"".join(parts)), len(raw)
+    number, written = encoded_as(view, cut)
+    payload, size = bytearray(written), len(raw)
     assert bytes(codec.decode(number, payload, size, base)) == raw
     for _ in range(data.draw(st.integers(1, 3))):
         kind = data.draw(st.sampled_from(["flip", "head", "cut", "grow", "size", "base"]))
@@ -199,7 +206,7 @@ def test_damage_with_a_base_raises_only_integrity_errors(
 
 
 @given(
-    encoding=st.sampled_from([codec.DELTA, codec.LEVELS, codec.CAST]),
+    encoding=st.sampled_from([codec.DELTA, codec.LEVELS, codec.CAST, codec.GRID]),
     head=st.sampled_from(
         [
             b"",
@@ -213,6 +220,7 @@ def test_damage_with_a_base_raises_only_integrity_errors(
             b"\x22\x01",
             b"\x00\x02",
             b"\x03\x02",
+            b"\x04\x17\x80\x00",
         ]
     ),
     rest=st.binary(max_size=120),
@@ -295,14 +303,11 @@ def test_a_chunk_that_would_not_come_back_is_told(
 
 @pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")
 @given(raw=tensors(), cut=ENCODINGS, data=st.data())
-def test_both_implementations_refuse_the_same(raw: bytes, cut: levels.Cut | None, data: st.DataObject) -> None:
+def test_both_implementations_refuse_the_same(raw: bytes, cut: levels.Cut | str | None, data: st.DataObject) -> None:
     base = data.draw(descendants(raw))
     view = data.draw(views(raw, base))
-    if cut is None or not view.values.size:
-        number, parts = codec.DELTA, delta.encode(view)
-    else:
-        number, parts = codec.LEVELS, levels.encode(view, cut)
-    payload = bytearray(b"".join(parts))
+    number, written = encoded_as(view, cut)
+    payload = bytearray(written)
     for _ in range(data.draw(st.integers(1, 2))):
         payload[data.draw(st.integers(0, min(200, len(payload) - 1)))] ^= data.draw(st.integers(1, 255))
     outcomes: list[bytes | str] = []

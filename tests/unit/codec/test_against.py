@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from mlver import codec
-from mlver.codec import against, delta, entropy, factors, levels, loops, planes, residuals
+from mlver.codec import against, delta, entropy, factors, grid, levels, loops, planes, residuals
 from mlver.codec.shapes import Expectation
 from mlver.errors import IntegrityError
 
@@ -181,6 +181,8 @@ def forms(raw: bytes, base: bytes, dtype: str) -> list[tuple[int, bytes]]:
     found = [(codec.DELTA, b"".join(delta.encode(view))) for view in views]
     for cut in (levels.PLANE, levels.CODED):
         found += [(codec.LEVELS, b"".join(levels.encode(view, cut))) for view in views]
+    if dtype in grid.MANTISSAS:
+        found += [(codec.GRID, b"".join(grid.encode(view, dtype, columns))) for view in views for columns in (0, 50)]
     return found
 
 
@@ -292,6 +294,68 @@ def test_the_layout_of_levels_is_that_of_the_document() -> None:
         refused(codec.LEVELS, stored[:at] + wrong + stored[at + 12 :], 515, base)
     for place, value in [(0, 0x03), (1, 16), (6, 65), (7, 65), (len(head + sizes + plane + coded), 3)]:
         refused(codec.LEVELS, stored[:place] + bytes([value]) + stored[place + 1 :], 515, base)
+
+
+def test_the_layout_of_grids_is_that_of_the_document() -> None:
+    # Bits 8 to 14 are the exponent. Two columns; blocks of levels 1, 0 and 2, the last one of two elements.
+    base = u16(0x0F10, 0, 0, 0, *[0x0F10] * 124, *[0x7777] * 128, 0x0F10, 0x8F10)
+    head = bytes([2, 8]) + i16(47) + u32(2) + frame_of(bytes([0, 1])) + frame_of(bytes([1, 0, 2]))
+    # Steps are 48 to 50, so grids begin at 12: there 0x0F10 is at 0x410, and 0x8835 at -0x13 with low bits of 5.
+    # 0x8245 is at 0, 1 below the grid, with its mantissa and sign as low bits; 0 is an escape by its depth.
+    wanted = u16(0x0F0F, 0x8835, 0x8245, 0, *[0x0F10] * 124, *[0x7777] * 128, 0x4F10, 0x8F12) + b"T"
+    symbols = [1, 37, 0, 0, *[0] * 124, 63, 3, 1, 63]
+    classes = [28, 41, 40, 41, *[28, 29] * 62, 29, 30, 44, 44]
+    states, words = loops.current.entropy_encode(
+        np.array(classes, np.uint8), np.array(symbols, np.uint8), grid.known_shares(), 1
+    )
+    coded = b"\0" + u16(1) + states.tobytes() + u32(words.size) + words.tobytes()
+    low, escapes = bytes([0x55, 0x14]), bytes([2, 0, 0, 0x00, 0x4F, 0x00, 0x10])
+    stored = head + u32(2, 2, 2) + coded + low + escapes + b"T"
+    assert bytes(codec.decode(codec.GRID, stored, 517, base)) == wanted
+    for end in range(len(stored)):
+        refused(codec.GRID, stored[:end], 517, base)
+    refused(codec.GRID, stored + b"\0", 517, base)
+    refused(codec.GRID, stored, 515, base)
+    at = len(head)
+    for wrong in (u32(1, 2, 2), u32(3, 2, 2), u32(2, 1, 2), u32(2, 3, 2), u32(2, 2, 1), u32(2, 2, 3)):
+        refused(codec.GRID, stored[:at] + wrong + stored[at + 12 :], 517, base)
+    for wrong in (u32(0xFFFFFFFF, 2, 2), u32(2, 0xFFFFFFFF, 2), u32(2, 2, 0xFFFFFFFF)):
+        refused(codec.GRID, stored[:at] + wrong + stored[at + 12 :], 517, base)
+    for place, value in [(0, 8), (0, 3), (1, 0), (1, 15), (5, 1), (7, 1), (at + 13, 2), (len(head + coded) + 13, 0x34)]:
+        refused(codec.GRID, stored[:place] + bytes([value]) + stored[place + 1 :], 517, base)
+
+
+def test_known_tables_are_whole_and_have_every_symbol() -> None:
+    shares = grid.known_shares()
+    assert (shares.sum(axis=1) == 4096).all()
+    assert shares.min() == 1
+    means = (shares[:44, 1:].astype(int) * ((np.arange(1, 64) + 1) // 2)).sum(axis=1) / 4096
+    # Rounding up the rare ones shows where nearly all are zero.
+    assert means[20:40] == pytest.approx(np.exp2(np.arange(20, 40) / 4 - 8), abs=0.5)
+
+
+def test_steps_beyond_the_exponents_are_cheaper_on_a_grid() -> None:
+    rng = np.random.default_rng(0)
+    old = (rng.normal(size=16_384) * 1e-3).astype("<f4")
+    raw = (old + rng.normal(size=16_384) * 1e-3).astype("<f4").tobytes()
+    encoded = codec.encode(raw, "F32", old.tobytes(), "balanced")
+    plain = against.plain_view(raw, "F32", old.tobytes())
+    assert encoded.encoding == codec.GRID
+    assert encoded.size_bytes < 0.98 * sum(map(len, levels.encode(plain, levels.CODED)))
+    # What a bell curve of known width leaves: bits below 2 ** -24 of each element, and those that say where it is.
+    normal_bits = np.log2(np.sqrt(2 * np.pi * np.e) * 1e-3) - np.log2(np.spacing(np.abs(np.frombuffer(raw, "<f4"))))
+    assert encoded.size_bytes * 8 < 1.006 * normal_bits.sum()
+
+
+def test_a_large_chunk_on_a_grid_tells_the_next_one() -> None:
+    rng = np.random.default_rng(0)
+    old = (rng.normal(size=(2, 65_536)) * 1e-3).astype("<f4")
+    new = (old + rng.normal(size=(2, 65_536)) * 1e-3).astype("<f4")
+    first = codec.encode(new[0].tobytes(), "F32", old[0].tobytes(), "balanced")
+    assert first.encoding == codec.GRID
+    again = codec.encode(new[1].tobytes(), "F32", old[1].tobytes(), "balanced", choice=first.choice)
+    assert again.choice is first.choice
+    assert bytes(codec.decode(codec.GRID, payload(again), 1 << 18, old[1].tobytes())) == new[1].tobytes()
 
 
 def table(number: int, shares: dict[int, int]) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 
 from mlver.chunks import MAX_CHAIN, ChunkReader
 from mlver.errors import NotFoundError, UsageError
+from mlver.ops import bases
 from mlver.ops.add import AddResult
 from mlver.ops.opening import open_repository
 from mlver.repository import Repository
@@ -189,7 +190,8 @@ def depths(home: Path) -> list[int]:
     return found
 
 
-def test_a_version_is_few_steps_from_a_whole_one(add: Any, tmp_path: Path) -> None:
+def test_a_version_is_few_steps_from_a_whole_one(add: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bases, "_SMALL_BYTES", 0)
     weights = {"w": trained(rows=9)["encoder.0.weight"]}
     result = add(as_safetensors(weights))
     for number in range(1, 17):
@@ -197,6 +199,15 @@ def test_a_version_is_few_steps_from_a_whole_one(add: Any, tmp_path: Path) -> No
         result = add(as_safetensors(weights))
         assert max(depths(tmp_path)) == max(each.bit_count() for each in range(number + 1))
     assert cost(result) < 0.8
+
+
+def test_a_small_version_rests_on_the_one_before(add: Any, tmp_path: Path) -> None:
+    weights = {"w": trained(rows=9)["encoder.0.weight"]}
+    add(as_safetensors(weights))
+    for number in range(1, MAX_CHAIN + 3):
+        weights = stepped(weights, number)
+        add(as_safetensors(weights))
+        assert max(depths(tmp_path)) == min(number, MAX_CHAIN)
 
 
 def test_chains_are_bounded_whatever_base_is_named(add: Any, tmp_path: Path) -> None:
