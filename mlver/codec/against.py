@@ -42,8 +42,8 @@ _NEAR = 0.1
 """Sizes that differ by less than this part may be the other way round in the whole chunk."""
 _CLEAR = 1 / 2
 """What leaves less than this needs no comparison with what the chunk takes by itself."""
-_WORTH: dict[int, float] = {DELTA: 1, LEVELS: 0.97, GRID: 0.98}
-"""How small an encoding must be against DELTA to be worth the time that decoding it takes: two and five times its."""
+_WORTH_SORTING = 0.97
+"""How small LEVELS must be against DELTA to be worth the time that decoding it takes: twice as long."""
 
 _DECODERS: dict[int, Callable[[Buffer, int, Buffer], memoryview]] = {
     DELTA: delta.decode,
@@ -89,8 +89,6 @@ def encode(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: Choi
     if effort == "max" or len(raw) <= WHOLE_BYTES:
         by_itself = [alone.encode(raw, dtype)] if len(raw) <= WHOLE_BYTES else []
         return _smallest([*by_itself, *fully()])
-    if least.encoding == GRID:
-        return _grid(least.view, place)
     return _levels(least.view, least.cut) if least.encoding == LEVELS else _delta(least.view)
 
 
@@ -108,8 +106,6 @@ def _as_before(raw: Buffer, place: Place, base: Buffer, choice: Choice) -> Encod
         return None  # they are sought for each chunk anew, and take ten times as long as all else
     if choice.encoding == DELTA:
         encoded = _delta(view, choice)
-    elif choice.encoding == GRID:
-        encoded = _grid(view, place, choice)
     else:
         view = view if choice.by_exponent else replace(view, exponent=Exponent())
         encoded = _levels(view, levels.CODED if choice.is_coded else levels.PLANE, choice)
@@ -189,14 +185,13 @@ def _trials(plain: View, place: Place, effort: Effort) -> tuple[int, list[_Trial
     if plain.exponent.mask and (effort == "max" or least.size_bytes > sample.values.nbytes * _CLEAR):
         # Of elements that hardly resemble their base, or moved by a factor, the exponent says nothing.
         trials.append(_levels_trial(replace(least.view, exponent=Exponent())))
-        if place.dtype in grid.MANTISSAS:
-            trials.append(_grid_trial(least.view, place))
     return sample.values.nbytes, trials
 
 
 def _with_time(effort: Effort) -> Callable[[_Trial], float]:
     """Return how to compare trials: by size, and a little by time."""
-    return lambda trial: trial.size_bytes / (1 if effort == "max" else _WORTH[trial.encoding])
+    worth = 1 if effort == "max" else _WORTH_SORTING
+    return lambda trial: trial.size_bytes / (worth if trial.encoding == LEVELS else 1)
 
 
 def _fully(plain: View, least: _Trial, place: Place, effort: Effort) -> Iterable[Encoded]:
@@ -206,9 +201,9 @@ def _fully(plain: View, least: _Trial, place: Place, effort: Effort) -> Iterable
         return
     for cut in (levels.PLANE, levels.CODED) if effort == "max" else (least.cut,):
         yield _levels(least.view, cut)
-    is_worth_time = effort == "max" or plain.values.nbytes <= WHOLE_BYTES or least.encoding == GRID
-    if place.dtype in grid.MANTISSAS and is_worth_time:
-        yield _grid(least.view, place)
+    # It takes five times as long to decode as DELTA, so large chunks are on a grid only where size is all.
+    if place.dtype in grid.MANTISSAS and (effort == "max" or plain.values.nbytes <= WHOLE_BYTES):
+        yield Encoded(GRID, grid.encode(least.view, place.dtype, place.columns))
 
 
 def _delta(view: View, choice: Choice | None = None) -> Encoded:
@@ -218,10 +213,6 @@ def _delta(view: View, choice: Choice | None = None) -> Encoded:
 
 def _levels(view: View, cut: levels.Cut, choice: Choice | None = None) -> Encoded:
     return _with_choice(Encoded(LEVELS, levels.encode(view, cut), choice), view, (), cut is levels.CODED)
-
-
-def _grid(view: View, place: Place, choice: Choice | None = None) -> Encoded:
-    return _with_choice(Encoded(GRID, grid.encode(view, place.dtype, place.columns), choice), view, (), False)
 
 
 def _with_choice(encoded: Encoded, view: View, methods: tuple[Method, ...], is_coded: bool) -> Encoded:
@@ -247,20 +238,10 @@ def _levels_trial(view: View) -> _Trial:
     sample = _sample(view)
     _, found = levels.sort(sample, levels.PLANE)
     coded = entropy.bits(loops.current.count(found.classes, found.symbols)) / 8
-    size_bytes = coded + _plane_bytes(found.plane) + found.low.nbytes + found.escapes.nbytes + _told_bytes(view, sample)
+    told = view.expectation.told_bytes * sample.values.nbytes / view.values.nbytes
+    size_bytes = coded + _plane_bytes(found.plane) + found.low.nbytes + found.escapes.nbytes + told
     cut = levels.PLANE if found.plane.size > found.symbols.size else levels.CODED
     return _Trial(view, LEVELS, size_bytes, cut)
-
-
-def _grid_trial(view: View, place: Place) -> _Trial:
-    sample = _sample(view)
-    # Rows are torn apart in a sample, so what their columns would gain does not show.
-    return _Trial(view, GRID, grid.size_bytes(sample, place.dtype, 0) + _told_bytes(view, sample))
-
-
-def _told_bytes(view: View, sample: View) -> float:
-    """Return a sample's part of what is told of a chunk."""
-    return view.expectation.told_bytes * sample.values.nbytes / view.values.nbytes
 
 
 def _sample(view: View) -> View:

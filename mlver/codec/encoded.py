@@ -16,8 +16,8 @@ BASE_ENCODINGS = range(16, 32)
 """Encodings that need the bytes of a base."""
 
 Effort = Literal["fast", "balanced", "max"]
-"""What may be spent on a chunk with a base: ``fast`` takes DELTA, ``balanced`` LEVELS or GRID where it gains much,
-``max`` whatever is smallest."""
+"""What may be spent on a chunk with a base: ``fast`` takes DELTA, ``balanced`` LEVELS where it gains much, ``max``
+whatever is smallest."""
 
 ELEMENT_BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
@@ -27,7 +27,7 @@ ELEMENT_BYTES = {
 }
 """Size in bytes, by dtype, of what is one element here; the two parts of a complex number are two."""
 
-WHOLE_BYTES = 1 << 17
+WHOLE_BYTES = 1 << 18
 """Up to this size a chunk is done in every way that comes into question, and tells nothing of others."""
 _ABOUT = 1 / 32
 """By how much of its size a chunk may differ from what was foretold before it is asked again how to encode it."""
@@ -52,7 +52,7 @@ class Choice:
     """How a chunk was encoded, for those after it in the same tensor: finding that out takes longer than doing it.
 
     Attributes:
-        encoding: PLANES, DELTA, LEVELS or GRID.
+        encoding: PLANES, DELTA or LEVELS.
         part: What it made of the chunk: encoded size ÷ raw size.
         methods: How the planes were stored; only of PLANES and DELTA.
         has_table: Something was expected by the base's mantissa.

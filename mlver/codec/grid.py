@@ -152,13 +152,6 @@ def encode(view: View, dtype: str, columns: int) -> tuple[Buffer, ...]:
     return (bytes(header), *stored, view.tail)
 
 
-def size_bytes(view: View, dtype: str, columns: int) -> float:
-    """Return about what a chunk takes, but for the head, without encoding it."""
-    found = loops.current.place(view.values, view.expected, fit(view, dtype, columns))
-    counts = loops.current.count(_with_depths(found.classes, found.depths.size), np.append(found.symbols, found.depths))
-    return entropy.bits(counts) / 8 + found.low.nbytes + found.escapes.nbytes
-
-
 def decode(payload: Buffer, raw_size: int, base: Buffer) -> memoryview:
     """Give back the `raw_size` bytes of a chunk.
 

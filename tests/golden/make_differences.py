@@ -26,6 +26,7 @@ from tests.support.weight_files import entry, safetensors_file
 FOLDER = Path(__file__).parent / "differences"
 Array = np.ndarray[Any, Any]
 Weights = Mapping[str, tuple[str, Array]]
+Versions = Mapping[str, tuple[Weights, dict[str, Any]]]
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16}
 
 
@@ -81,7 +82,7 @@ def model(seed: int) -> Weights:
     }
 
 
-def versions() -> dict[str, tuple[Weights, dict[str, Any]]]:
+def versions() -> Versions:
     """Return what is added in order: the file's weights and the options of `add`, by artifact and number."""
     base, grown = model(1), dict(model(2))
     grown["large"] = ("F32", np.concatenate([step(base["large"][1], 5), coarse((3, 500), 6)]))
@@ -111,12 +112,12 @@ def as_file(weights: Weights) -> bytes:
     return safetensors_file(header, body)
 
 
-def build(home: Path) -> dict[str, bytes]:
-    """Make the repository in `home`; return the file of each version."""
+def build(home: Path, content: Versions) -> dict[str, bytes]:
+    """Make a repository of these versions in `home`; return the file of each."""
     repository = open_repository(Path(init_repository(home).path))
     kept = {}
     with made_up_times_and_ids():
-        for name, (weights, options) in versions().items():
+        for name, (weights, options) in content.items():
             if name == "brief:v0":
                 repack(repository, "max")
             kept[name] = as_file(weights)
@@ -127,18 +128,18 @@ def build(home: Path) -> dict[str, bytes]:
     return kept
 
 
-def main() -> None:
-    """Write the golden repository anew."""
+def write(target: Path, content: Versions) -> None:
+    """Write a golden repository of these versions anew."""
     os.umask(0o022)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        digests = {name: hashlib.sha256(raw).hexdigest() for name, raw in build(home).items()}
-        shutil.rmtree(FOLDER, ignore_errors=True)
+        digests = {name: hashlib.sha256(raw).hexdigest() for name, raw in build(home, content).items()}
+        shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(
-            home / ".mlver", FOLDER / STORED_AS, ignore=shutil.ignore_patterns(*CACHES, "origins", "config.toml")
+            home / ".mlver", target / STORED_AS, ignore=shutil.ignore_patterns(*CACHES, "origins", "config.toml")
         )
-        (FOLDER / "expected.json").write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+        (target / "expected.json").write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    write(FOLDER, versions())

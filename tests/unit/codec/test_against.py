@@ -347,17 +347,6 @@ def test_steps_beyond_the_exponents_are_cheaper_on_a_grid() -> None:
     assert encoded.size_bytes * 8 < 1.006 * normal_bits.sum()
 
 
-def test_a_large_chunk_on_a_grid_tells_the_next_one() -> None:
-    rng = np.random.default_rng(0)
-    old = (rng.normal(size=(2, 65_536)) * 1e-3).astype("<f4")
-    new = (old + rng.normal(size=(2, 65_536)) * 1e-3).astype("<f4")
-    first = codec.encode(new[0].tobytes(), "F32", old[0].tobytes(), "balanced")
-    assert first.encoding == codec.GRID
-    again = codec.encode(new[1].tobytes(), "F32", old[1].tobytes(), "balanced", choice=first.choice)
-    assert again.choice is first.choice
-    assert bytes(codec.decode(codec.GRID, payload(again), 1 << 18, old[1].tobytes())) == new[1].tobytes()
-
-
 def table(number: int, shares: dict[int, int]) -> np.ndarray:
     """Return shares of one class."""
     found = np.zeros((64, 64), np.uint16)
