@@ -216,18 +216,20 @@ def _encoded() -> list[bytes]:
     base = _base()[: 1 << 14]
     random = np.random.default_rng(1)
     weights = np.frombuffer(base, "<f4")
-    near = (weights + random.normal(0, 1e-5, weights.size).astype("<f4")).tobytes()
+    near, far = ((weights + random.normal(0, step, weights.size).astype("<f4")).tobytes() for step in (1e-5, 0.02))
     sparse = (weights * (random.random(weights.size) < 0.1)).tobytes()
-    noise = [
-        (base, "F32", None),
-        (near, "F32", base),
-        (sparse, "F32", None),
-        (bytes(4000), None, None),
-        (near, "BF16", base),
+    noise: list[tuple[bytes, str | None, bytes | None, codec.Effort]] = [
+        (base, "F32", None, "fast"),
+        (near, "F32", base, "fast"),
+        (near, "F32", base, "balanced"),
+        (far, "F32", base, "balanced"),
+        (sparse, "F32", None, "fast"),
+        (bytes(4000), None, None, "fast"),
+        (near, "BF16", base, "fast"),
     ]
     found = []
-    for raw, dtype, against in noise:
-        encoded = codec.encode(raw, dtype, against)
+    for raw, dtype, against, effort in noise:
+        encoded = codec.encode(raw, dtype, against, effort)
         found.append(bytes([encoded.encoding]) + struct.pack("<I", len(raw)) + b"".join(map(bytes, encoded.parts)))
     return found
 
