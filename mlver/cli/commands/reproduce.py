@@ -17,7 +17,7 @@ from mlver.cli.style import Styled
 from mlver.cli.text import count
 from mlver.errors import UsageError
 from mlver.ops.reproduce.prepare import Reproduction, patch_of, reproduce
-from mlver.ops.reproduce.script import SCRIPT_NAME
+from mlver.ops.reproduce.script import SCRIPT_NAME, input_folder
 
 EXAMPLES = (
     Example("mlver reproduce best", "show the code, patch, inputs, command and packages, and what is missing"),
@@ -71,7 +71,14 @@ def _document(found: Reproduction) -> dict[str, Any]:
         "patch": recipe.patch,
         "untracked": list(recipe.untracked),
         "inputs": [
-            {"version": each.name, "id": each.id, "role": each.role, "known": each.is_known} for each in recipe.inputs
+            {
+                "version": each.name,
+                "id": each.id,
+                "role": each.role,
+                "known": each.is_known,
+                "place": input_folder(recipe, each),
+            }
+            for each in recipe.inputs
         ],
         "python": recipe.python,
         "packages": dict(recipe.packages),

@@ -81,10 +81,13 @@ def command(
             problem: MlverError | None = None
             while True:
                 problem = _fetch_problem(call, repository, remote, problem) if fetching else None
-                reactions = list(_reactions(call.out, repository, watch, words))
-                if once or reactions:
-                    call.out.result((watch.name, reactions), document=_document, brief=_brief, human=_human)
-                    call.out.flush()
+                reactions: list[_Reaction] = []
+                try:
+                    reactions.extend(_reactions(call.out, repository, watch, words))
+                finally:  # what was done before something went wrong is told, too
+                    if once or reactions:
+                        call.out.result((watch.name, reactions), document=_document, brief=_brief, human=_human)
+                        call.out.flush()
                 if once:
                     break
                 time.sleep(pause)
