@@ -127,8 +127,8 @@ def _bare(index: VersionIndex, word: str, current: str | None) -> Resolved:
     if len(word) >= MIN_ID_DIGITS and is_hex(word):
         return _by_id(index, word, word)
     if artifact is None:
-        hint = "No artifact is current: name one, as in NAME:v4." if not index.artifact(word) else None
-        raise NotFoundError(f"There is no version {word!r}.", _artifact_hint(index, word) or hint)
+        hint = _artifact_hint(index, word) or "No artifact is current: name one, as in NAME:v4."
+        raise NotFoundError(f"There is no version {word!r}.", hint)
     if parse_version(word) is not None:
         raise _no_such_version(index, artifact, word)
     known = [*index.aliases(artifact), *(found.name for found in index.artifacts())]

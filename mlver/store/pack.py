@@ -36,7 +36,6 @@ repeats what the index says of it, so a pack whose index is lost can be scanned 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from mlver.digests import blake3_hex, checksum
@@ -147,11 +146,6 @@ class PackWriter:
     @property
     def _offset(self) -> int:
         return self.staged.size_bytes + len(self._gathered)
-
-    @property
-    def entries(self) -> Sequence[PackEntry]:
-        """Entries of the frames appended so far."""
-        return self._entries
 
     def append(self, frame: Frame) -> PackEntry:
         """Write a frame and return where it will be found once the pack is committed.

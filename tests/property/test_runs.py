@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlver.errors import ConflictError, NotFoundError, UsageError
+from mlver.errors import ConflictError, IntegrityError, NotFoundError, UsageError
 from mlver.history.records import Graph, VersionKey
 from mlver.ids import RunId
 from mlver.ops.init import init_repository
@@ -20,6 +22,7 @@ from mlver.ops.runs.current import run_variable
 from mlver.ops.runs.end import RunOutcome, end_run
 from mlver.ops.runs.find import find_run
 from mlver.ops.runs.use import use_version
+from mlver.store.memory import MemoryStorage
 from tests.support.places import quick_folder
 from tests.unit.ops.remotes.stories import record
 
@@ -123,3 +126,17 @@ def test_all_see_the_same_in_the_end(steps: list[tuple[int, str, int, int, str]]
                 assert first[begun][0] == status or not begun.startswith(f"{who:08x}"), "what was said of a run is lost"
         for person in people:
             person.close()
+
+
+def test_a_blob_of_a_run_declares_its_size_and_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlver.digests import blob_id
+    from mlver.history import run_blob
+
+    undeclared = zstandard.ZstdCompressor(write_content_size=False).compress(b"a patch")
+    with pytest.raises(IntegrityError, match="declares"):
+        run_blob.check_blob(undeclared, blob_id(b"a patch"))
+    monkeypatch.setattr(run_blob, "MAX_BLOB_BYTES", 3)
+    with pytest.raises(UsageError, match="it may have 3"):
+        run_blob.store_blob(MemoryStorage(), b"a patch")
+    with pytest.raises(IntegrityError, match="declares 7 bytes"):
+        run_blob.check_blob(zstandard.compress(b"a patch"), blob_id(b"a patch"))

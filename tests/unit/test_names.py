@@ -177,3 +177,8 @@ def test_collisions_on_a_filesystem_that_folds(paths: list[str], pairs: list[tup
 def test_folding_is_stable() -> None:
     for text in ("Å", "ﬀ", "ΐ", "ǰ", "İ"):
         assert fold(fold(text)) == fold(text) == fold(text.lower()) or text == "İ"
+
+
+@pytest.mark.parametrize("path", ["a/MLVER~1/x", "mlver~1", ".ml\u200cver/x", ".MLVER./x", ".mlver /x"])
+def test_what_some_systems_take_for_the_repositorys_folder_is_refused(path: str) -> None:
+    assert "some systems take for .mlver" in (path_problem(path) or "")

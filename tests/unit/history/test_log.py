@@ -7,8 +7,8 @@ from itertools import chain
 import pytest
 
 from mlver.errors import IntegrityError, MlverError, NotFoundError
-from mlver.history.event import Event, SetNote, new_event
-from mlver.history.log import SEGMENT_EVENTS, EventLog
+from mlver.history.event import ContinueLog, Event, SetNote, new_event
+from mlver.history.log import SEGMENT_EVENTS, EventLog, effective_events, next_part
 from mlver.store.memory import MemoryStorage
 from tests.support.faulty import FaultyStorage
 
@@ -205,3 +205,12 @@ def test_listing_that_fails_is_no_empty_log(storage: MemoryStorage, log: EventLo
     failing.fail("list")
     with pytest.raises(MlverError, match="Injected"):
         list(EventLog(failing, FOLDER).events())
+
+
+@pytest.mark.parametrize("part", ["../elsewhere", "", "nonsense"])
+def test_a_log_that_is_said_to_go_on_where_it_cannot_is_refused(part: str) -> None:
+    storage = MemoryStorage()
+    assert EventLog(storage, "log/net").append(new_event(0, "", (ContinueLog(0, part),)))
+    with pytest.raises(IntegrityError):
+        list(effective_events(storage, "log/net"))
+    assert next_part(new_event(0, "", (ContinueLog(0, part),))) is None

@@ -7,7 +7,7 @@ import pytest
 import zstandard
 
 from mlver.digests import canonical_json, chunk_id, file_digest, manifest_id
-from mlver.errors import IntegrityError, NotFoundError
+from mlver.errors import IntegrityError, MlverError, NotFoundError
 from mlver.history.manifest import (
     OPAQUE,
     ChunkRef,
@@ -21,6 +21,7 @@ from mlver.history.manifest import (
     read_manifest,
     write_manifest,
 )
+from mlver.history.reference import ReferenceEntry
 from mlver.ids import ManifestId
 from mlver.store.memory import MemoryStorage
 
@@ -272,3 +273,16 @@ def test_file_that_cannot_be_parsed_counts_by_its_bytes() -> None:
     assert one != weights(parsed, (file("o.bin", b"2222", kind=OPAQUE), []))
     assert one != weights(parsed)
     assert weights((file("o.bin", b"1111", kind=OPAQUE), [])) is not None
+
+
+def test_a_reference_is_no_file_and_crowds_are_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlver.history import manifest as module
+
+    reference = ReferenceEntry("far", "s3://bucket/far", 3, "tag", None)
+    made = build_manifest([], [], references=[reference])
+    with pytest.raises(NotFoundError, match="is no file of this version but a reference to s3://bucket/far"):
+        made.file("far")
+    monkeypatch.setattr(module, "_CROWDED_FROM_BYTES", 10)
+    monkeypatch.setattr(module, "_MIN_BYTES_A_VALUE", 1000)
+    with pytest.raises(MlverError, match="cannot be one version: it has too many values"):
+        write_manifest(MemoryStorage(), made)

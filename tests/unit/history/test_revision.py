@@ -3,9 +3,12 @@ from __future__ import annotations
 import pytest
 
 from mlver.errors import NotFoundError, UsageError
+from mlver.history import tables
 from mlver.history.event import CreateArtifact, MoveAlias, RenameArtifact, SetRemoved
 from mlver.history.index import VersionIndex
 from mlver.history.revision import resolve, resolve_artifact
+from mlver.store.memory import MemoryStorage
+from mlver.store.sqlite import open_cache
 from tests.unit.history.test_index import Logs, add
 
 
@@ -119,3 +122,14 @@ def test_bare_words_need_a_current_artifact(index: VersionIndex, revision: str) 
         resolve(index, revision, None)
     assert resolve(index, "net:v0", None).version.number == 0
     assert resolve(index, "aa10", None).version.number == 0
+
+
+def test_what_is_best_needs_an_artifact() -> None:
+    index = VersionIndex(open_cache(None, [tables.SCHEMA]), MemoryStorage())
+    index.refresh()
+    with pytest.raises(NotFoundError, match="There is no version 'max\\(acc\\)'") as caught:
+        resolve(index, "max(acc)", None)
+    assert caught.value.hint == "No artifact is current: name one, as in NAME@max(acc)."
+    with pytest.raises(NotFoundError, match="There is no version 'net'") as caught:
+        resolve(index, "net", None)
+    assert caught.value.hint == "Nothing has been added yet: see mlver add --help"
