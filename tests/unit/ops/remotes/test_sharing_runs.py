@@ -8,23 +8,30 @@ from pathlib import Path
 
 import pytest
 
+from mlver.errors import RemoteError
 from mlver.history.records import RunRecord
 from mlver.history.run_blob import blob_name
 from mlver.ids import RunId
 from mlver.ops.artifacts import rename
+from mlver.ops.collect.collect import collect
 from mlver.ops.opening import OpenRepository, open_repository
 from mlver.ops.remotes.check import verify_remote
 from mlver.ops.remotes.clone import clone
+from mlver.ops.remotes.collect.collect import collect_remote
 from mlver.ops.remotes.fetch import fetch
 from mlver.ops.remotes.push import push
+from mlver.ops.removal import remove
 from mlver.ops.runs.begin import begin_run
 from mlver.ops.runs.blobs import read_blob, read_record
 from mlver.ops.runs.current import run_variable
 from mlver.ops.runs.end import RunOutcome, end_run
 from mlver.ops.verify import verify
+from mlver.store.local import LocalStorage
+from tests.support.faulty import FaultyStorage
 from tests.support.trees import flip
 from tests.unit.ops.remotes.conftest import NewClone
 from tests.unit.ops.remotes.stories import record
+from tests.unit.ops.remotes.test_remote_faults import faulty
 
 
 def train(person: OpenRepository, text: str) -> RunId:
@@ -203,3 +210,87 @@ def test_many_push_runs_at_once(machine: NewClone) -> None:
         fetch(person)
     assert told(people[0]) == told(people[1]) == told(people[2])
     assert sorted(made for _, (made,) in told(people[0]).values()) == ["net:v0", "net:v1", "net:v2"]
+
+
+def whole(person: OpenRepository) -> list[str | None]:
+    """Return the names of the runs that somebody knows, after reading all that they left."""
+    person.index.refresh()
+    runs = person.runs.runs()
+    for run in runs:
+        assert read_record(person, run)["who"] == run.name
+        assert read_blob(person, run.code["patch"]) == f"patch of {run.name}".encode()
+        if run.series is not None:
+            assert read_blob(person, run.series) == f"series of {run.name}".encode()
+    return [run.name for run in runs]
+
+
+@pytest.mark.parametrize("operation", ["create", "put", "commit", "read", "list"])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_push_of_runs_that_ends_anywhere_leaves_the_remote_whole(
+    machine: NewClone, place: Path, operation: str, after: bool
+) -> None:
+    """Whoever clones in between finds all that each run left which there is, and the next push brings the others."""
+    ada, bob = machine("ada"), machine("bob")
+    record(bob, b"images", "data")
+    push(bob)
+    fetch(ada)
+    for name in ("first", "second"):
+        train(ada, name)
+    skip, is_through = -1, False
+    while not is_through:
+        skip += 1
+        storage = FaultyStorage(LocalStorage(place / "remote"))
+        storage.fail(operation, skip=skip, after=after, error=RemoteError("Injected."))
+        try:
+            with faulty(storage):
+                push(ada)
+            is_through = True
+        except RemoteError:
+            pass
+        copy = open_repository(Path(clone(str(place / "remote"), place / f"copy{skip}").path) / ".mlver")
+        whole(copy)
+        copy.close()
+    assert skip > 0 or operation in ("list", "commit")
+    push(ada)
+    fetch(bob)
+    assert sorted(map(str, whole(bob))) == ["first", "second"]
+    assert told(bob) == told(ada)
+
+
+@pytest.mark.parametrize("operation", ["create", "put", "commit", "read"])
+def test_a_fetch_of_runs_that_ends_anywhere_goes_on(machine: NewClone, place: Path, operation: str) -> None:
+    ada, bob = machine("ada"), machine("bob")
+    record(ada, b"images", "data")
+    for name in ("first", "second"):
+        train(ada, name)
+    push(ada)
+    skip, is_through = -1, False
+    while not is_through:
+        skip += 1
+        storage = FaultyStorage(LocalStorage(place / "remote"))
+        storage.fail(operation, skip=skip, error=RemoteError("Injected."))
+        try:
+            with faulty(storage):
+                fetch(bob)
+            is_through = True
+        except RemoteError:
+            pass
+        whole(bob)
+    assert sorted(map(str, whole(bob))) == ["first", "second"]
+    assert verify(bob).damaged == ()
+
+
+def test_collecting_leaves_what_runs_need(machine: NewClone, place: Path) -> None:
+    """Where versions came from is told after they are gone, here and there."""
+    ada = machine("ada")
+    record(ada, b"images", "data")
+    train(ada, "first")
+    train(ada, "second")
+    remove(ada, ["net:v0", "data:v0"], force=True)
+    push(ada)
+    collect(ada, 0)
+    collect_remote(ada, None, 0)
+    copy = open_repository(Path(clone(str(place / "remote"), place / "copy").path) / ".mlver")
+    assert sorted(map(str, whole(ada))) == sorted(map(str, whole(copy))) == ["first", "second"]
+    assert told(copy)["first"] == (["data:v0"], ["net:v0"])
+    assert verify(copy).damaged == verify_remote(ada).damaged == ()
