@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+from pathlib import Path
 
 from mlver.errors import NotFoundError, UsageError
 
@@ -16,10 +19,13 @@ def check_program(program: str, example: str) -> None:
 
     Raises:
         UsageError: It is empty.
-        NotFoundError: There is no such program.
+        NotFoundError: There is no such program, or it may not be executed.
     """
     hint = f"Write it after --: {example}"
     if not program:
         raise UsageError("The command is empty.", hint)
     if shutil.which(program) is None:
+        if os.sep in program and Path(program).is_file():
+            hint = f"Name its interpreter, or: chmod +x {shlex.quote(program)}"
+            raise NotFoundError(f"{program!r} may not be executed.", hint)
         raise NotFoundError(f"There is no program {program!r}.", hint)
