@@ -10,8 +10,10 @@ import errno
 import fcntl
 import os
 import re
+import select
 import selectors
 import signal
+import sys
 import termios
 import threading
 import time
@@ -249,8 +251,26 @@ class _End:
             os.close(self.sign)
 
     def _wait(self, child: int) -> None:
-        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        _await_end(child)
         os.write(self._pen, b"\0")
+
+
+if sys.platform == "darwin":  # where Python has no waitid before 3.13
+
+    def _await_end(child: int) -> None:
+        """Wait until a process has ended, and leave it unreaped."""
+        queue = select.kqueue()
+        wanted = select.kevent(
+            child, select.KQ_FILTER_PROC, select.KQ_EV_ADD | select.KQ_EV_ONESHOT, select.KQ_NOTE_EXIT
+        )
+        with suppress(ProcessLookupError):  # it has ended already
+            queue.control([wanted], 1, None)
+        queue.close()
+else:
+
+    def _await_end(child: int) -> None:
+        """Wait until a process has ended, and leave it unreaped."""
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 
 
 def _pass_on(channel: _Channel, tail: _Tail) -> bool:
