@@ -103,7 +103,7 @@ def test_hooks(person: Person) -> None:
     write_hook(person, "post-alias", "cat > told; echo out; exit 3")
     done = person.run("alias", "new", "v1")
     assert done.err.startswith("Warning: Hook post-alias is not run, because this repository came here with it: ")
-    assert person.run("init", "--trust-hooks").code == 0
+    assert person.run("init", "--trust-hooks").err == "Its hooks are run from here on.\n"
     done = person.run("alias", "new", variables={})
     assert (done.code, done.out) == (0, "new is net:v2 now; it was net:v1\n")
     assert done.err.splitlines() == ["out", "Warning: Hook post-alias failed with exit code 3."]

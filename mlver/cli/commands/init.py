@@ -37,6 +37,8 @@ def command(call: Call, folder: _Folder = None, trust_hooks: _TrustHooks = False
     if folder is None:
         folder = new_repository_folder()
     call.out.result(init_repository(folder, trust_hooks=trust_hooks), document=_document, brief=_brief, human=_human)
+    if trust_hooks:
+        call.out.note("Its hooks are run from here on.")
 
 
 def _document(result: InitResult) -> dict[str, Any]:
