@@ -54,7 +54,7 @@ def encode(classes: Plane, symbols: Plane, tables: tuple[int, ...], known: Share
     counts = loops.current.count(classes, symbols)
     number, counts = min(((count, _merged(counts, count)) for count in tables), key=lambda each: _size_bytes(each[1]))
     lanes = min(max(1, classes.size // _SYMBOLS_A_LANE), MAX_LANES)
-    lanes -= lanes % 8 if lanes > 8 else 0  # vectors have eight
+    lanes -= lanes % 16 if lanes > 16 else lanes % 8 if lanes > 8 else 0  # vectors have eight, or sixteen
     if known is not None and _known_bytes(counts, known) < _size_bytes(counts):
         shares, written = known, b"\0"
     else:

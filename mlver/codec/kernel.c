@@ -34,7 +34,8 @@ enum {
     BLOCK = 128, /* elements of one level */
     TABLE_MASK = 127,
     STEP_BITS = 14,
-    SYMBOLS = 64, /* of an entropy-coded residual; the last one is an escape */
+    SYMBOL_BITS = 6,
+    SYMBOLS = 1 << SYMBOL_BITS, /* of an entropy-coded residual; the last one is an escape */
     PLANE_ESCAPE = 255,
     MAX_CLASSES = 64,
     PROBABILITY_BITS = 12,
@@ -402,11 +403,48 @@ EXPORT i64 mlver_displace(i64 width, const u8 *expected, const Grid *grid, i64 c
 
 /* Nibbles. */
 
+#if FINDS_BYTES
+/* Packs 64 bytes, and returns where there are escapes. */
+INLINE u64 pack_64(const u8 *bytes, u8 start, u8 *pairs)
+{
+    const __m256i first = _mm256_set1_epi8((char)start), last = _mm256_set1_epi8(15), weights = _mm256_set1_epi16(0x1001);
+    __m256i low = _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)bytes), first);
+    __m256i high = _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)(bytes + 32)), first);
+    low = _mm256_min_epu8(low, last);
+    high = _mm256_min_epu8(high, last);
+    __m256i packed = _mm256_packus_epi16(_mm256_maddubs_epi16(low, weights), _mm256_maddubs_epi16(high, weights));
+    _mm256_storeu_si256((__m256i *)pairs, _mm256_permute4x64_epi64(packed, 0xD8));
+    u64 of_high = (u32)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, last));
+    return (u32)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, last)) | of_high << 32;
+}
+
+/* Undoes it but for the escapes. */
+INLINE u64 unpack_64(const u8 *pairs, u8 start, u8 *bytes)
+{
+    const __m256i first = _mm256_set1_epi8((char)start), last = _mm256_set1_epi8(15);
+    __m256i both = _mm256_permute4x64_epi64(_mm256_loadu_si256((const __m256i *)pairs), 0xD8);
+    __m256i even = _mm256_and_si256(both, last), odd = _mm256_and_si256(_mm256_srli_epi16(both, 4), last);
+    __m256i low = _mm256_unpacklo_epi8(even, odd), high = _mm256_unpackhi_epi8(even, odd);
+    _mm256_storeu_si256((__m256i *)bytes, _mm256_add_epi8(low, first));
+    _mm256_storeu_si256((__m256i *)(bytes + 32), _mm256_add_epi8(high, first));
+    u64 of_high = (u32)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, last));
+    return (u32)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, last)) | of_high << 32;
+}
+#endif
+
 EXPORT i64 mlver_pack_nibbles(const u8 *restrict plane, i64 count, i64 start, i64 most, u8 *restrict pairs,
                               u8 *restrict escapes)
 {
-    i64 escaped = 0;
-    for (i64 from = 0; from < count; from += TILE) {
+    i64 escaped = 0, from = 0;
+#if FINDS_BYTES
+    for (; from + 64 <= count; from += 64) {
+        u64 left = pack_64(plane + from, (u8)start, pairs + from / 2);
+        if (most - escaped < __builtin_popcountll(left)) return -1;
+        for (; left; left &= left - 1)
+            escapes[escaped++] = plane[from + __builtin_ctzll(left)];
+    }
+#endif
+    for (; from < count; from += TILE) {
         i64 size = count - from < TILE ? count - from : TILE;
         u8 tile[TILE] = {0};
         int out_of_window = 0;
@@ -432,8 +470,16 @@ EXPORT i64 mlver_pack_nibbles(const u8 *restrict plane, i64 count, i64 start, i6
 EXPORT i64 mlver_unpack_nibbles(const u8 *restrict pairs, i64 count, i64 start, const u8 *restrict escapes, i64 escaped,
                                 u8 *restrict plane)
 {
-    i64 taken = 0;
-    for (i64 from = 0; from < count; from += TILE) {
+    i64 taken = 0, from = 0;
+#if FINDS_BYTES
+    for (; from + 64 <= count; from += 64) {
+        u64 left = unpack_64(pairs + from / 2, (u8)start, plane + from);
+        if (escaped - taken < __builtin_popcountll(left)) return -1;
+        for (; left; left &= left - 1)
+            plane[from + __builtin_ctzll(left)] = escapes[taken++];
+    }
+#endif
+    for (; from < count; from += TILE) {
         i64 size = count - from < TILE ? count - from : TILE;
         u8 tile[TILE];
         int some = 0;

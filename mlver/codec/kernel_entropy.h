@@ -111,6 +111,50 @@ static i64 encode_eight(const u8 *classes, const u8 *symbols, const Codes *codes
 }
 #endif
 
+#if defined(__AVX2__)
+/* For functions of their own: a machine with AVX2 need not have these. */
+#define WIDE __attribute__((target("avx512f,avx512bw,avx512vl")))
+
+static int has_wide(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+
+/* As `encode_eight` does, sixteen symbols; sixteen words are written. */
+WIDE static i64 encode_sixteen(const u8 *classes, const u8 *symbols, const Codes *codes, u32 *states, u16_any *end)
+{
+    const __m512i of_first = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i one = _mm512_set1_epi32(1);
+    __m512i state = _mm512_loadu_si512(states);
+    __m512i class = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)classes));
+    __m512i at = _mm512_slli_epi32(class, SYMBOL_BITS);
+    at = _mm512_add_epi32(at, _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)symbols)));
+    __m512i half = _mm512_i32gather_epi64(_mm512_castsi512_si256(at), codes->of, 8);
+    __m512i other = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(at, 1), codes->of, 8);
+    __m512i reciprocal = _mm512_permutex2var_epi32(half, of_first, other);
+    __m512i both = _mm512_permutex2var_epi32(half, _mm512_add_epi32(of_first, one), other);
+    __m512i below = _mm512_and_si512(both, _mm512_set1_epi32(SLOTS - 1)), share = _mm512_add_epi32(below, one);
+    __mmask16 full = _mm512_cmpgt_epu32_mask(_mm512_srli_epi32(state, 32 - PROBABILITY_BITS), below);
+    int given = __builtin_popcount(full);
+    /* Turned so that they are the last of sixteen. */
+    const __m512i in_order = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    __m512i words = _mm512_maskz_compress_epi32(full, state);
+    words = _mm512_permutexvar_epi32(_mm512_add_epi32(in_order, _mm512_set1_epi32(given)), words);
+    _mm256_storeu_si256((__m256i *)(end - 16), _mm512_cvtepi32_epi16(words));
+    state = _mm512_mask_srli_epi32(state, full, state, 16);
+    __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(state, reciprocal), 32);
+    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(state, 32), _mm512_srli_epi64(reciprocal, 32));
+    __m512i whole = _mm512_mask_blend_epi32(0xAAAA, even, odd);
+    __m512i rest = _mm512_sub_epi32(state, _mm512_mullo_epi32(whole, share));
+    __mmask16 too_small = _mm512_cmpgt_epu32_mask(rest, below);
+    whole = _mm512_mask_add_epi32(whole, too_small, whole, one);
+    rest = _mm512_mask_sub_epi32(rest, too_small, rest, share);
+    state = _mm512_add_epi32(_mm512_slli_epi32(whole, PROBABILITY_BITS), rest);
+    _mm512_storeu_si512(states, _mm512_add_epi32(state, _mm512_srli_epi32(both, PROBABILITY_BITS)));
+    return given;
+}
+#endif
+
 /* Writes the stream backwards into words[0 … count) and returns where it begins; states are those to start from. */
 EXPORT i64 mlver_entropy_encode(const u8 *classes, const u8 *symbols, i64 count, const u16_any *shares, i64 lanes,
                                 u16_any *words, u32_any *out_states)
@@ -121,6 +165,7 @@ EXPORT i64 mlver_entropy_encode(const u8 *classes, const u8 *symbols, i64 count,
 #if defined(__AVX2__)
     u8 sources[256][8];
     fill_sources(sources);
+    const int is_wide = has_wide();
 #endif
     for (i64 lane = 0; lane < lanes; lane++)
         states[lane] = STATE_LOW;
@@ -128,6 +173,12 @@ EXPORT i64 mlver_entropy_encode(const u8 *classes, const u8 *symbols, i64 count,
     for (i64 i = count; i > 0;) {
         lane = lane ? lane : lanes;
 #if defined(__AVX2__)
+        if (is_wide && lane % 16 == 0 && lane >= 16 && i >= 16) {
+            i -= 16;
+            lane -= 16;
+            at -= encode_sixteen(classes + i, symbols + i, &codes, states + lane, words + at);
+            continue;
+        }
         /* As many words are free as symbols are left. */
         if (lane % 8 == 0 && lane >= 8 && i >= 8) {
             i -= 8;
@@ -219,6 +270,35 @@ static i64 decode_row(const u8 *classes, u8 last, i64 lanes, const u32 *slots, u
 }
 #endif
 
+#if defined(__AVX2__)
+/* As `decode_row` does, for lanes that are a multiple of sixteen; there are sixteen words more than it takes. */
+WIDE static i64 decode_wide_row(const u8 *classes, u8 last, i64 lanes, const u32 *slots, u32 *states,
+                                const u16_any *words, u8 *symbols)
+{
+    const __m128i highest = _mm_set1_epi8((char)last);
+    const __m512i low = _mm512_set1_epi32(SLOTS - 1), one = _mm512_set1_epi32(1);
+    const __m512i lowest_state = _mm512_set1_epi32((int)STATE_LOW);
+    i64 taken = 0;
+    for (i64 i = 0; i < lanes; i += 16) {
+        __m512i state = _mm512_loadu_si512(states + i);
+        __m512i class = _mm512_cvtepu8_epi32(_mm_min_epu8(_mm_loadu_si128((const __m128i *)(classes + i)), highest));
+        __m512i at = _mm512_or_si512(_mm512_slli_epi32(class, PROBABILITY_BITS), _mm512_and_si512(state, low));
+        __m512i slot = _mm512_i32gather_epi32(at, slots, 4);
+        _mm_storeu_si128((__m128i *)(symbols + i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(slot, 24)));
+        __m512i share = _mm512_add_epi32(_mm512_and_si512(_mm512_srli_epi32(slot, PROBABILITY_BITS), low), one);
+        state = _mm512_mullo_epi32(share, _mm512_srli_epi32(state, PROBABILITY_BITS));
+        state = _mm512_add_epi32(state, _mm512_and_si512(slot, low));
+        __mmask16 empty = _mm512_cmplt_epu32_mask(state, lowest_state);
+        __m512i next = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(words + taken)));
+        next = _mm512_maskz_expand_epi32(empty, next);
+        state = _mm512_mask_or_epi32(state, empty, _mm512_slli_epi32(state, 16), next);
+        _mm512_storeu_si512(states + i, state);
+        taken += __builtin_popcount(empty);
+    }
+    return taken;
+}
+#endif
+
 EXPORT i64 mlver_entropy_decode(const u8 *classes, i64 count, const u16_any *shares, i64 class_count, i64 lanes,
                                 const u32_any *in_states, const u16_any *words, i64 word_count, u32 *slots, u8 *symbols)
 {
@@ -232,10 +312,15 @@ EXPORT i64 mlver_entropy_decode(const u8 *classes, i64 count, const u16_any *sha
 #if defined(__AVX2__)
     u8 places[256][8];
     fill_places(places);
+    const int is_wide = has_wide();
 #endif
     for (i64 from = 0; from < count; from += lanes) {
         i64 size = count - from < lanes ? count - from : lanes;
 #if defined(__AVX2__)
+        if (is_wide && size % 16 == 0 && word_count - taken >= size + 16) {
+            taken += decode_wide_row(classes + from, last, size, slots, states, words + taken, symbols + from);
+            continue;
+        }
         if (size % 8 == 0 && word_count - taken >= size + 8) {
             taken += decode_row(classes + from, last, size, slots, states, words + taken, (const u8(*)[8])places,
                                 symbols + from);

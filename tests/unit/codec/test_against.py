@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from mlver import codec
-from mlver.codec import against, delta, entropy, factors, grid, levels, loops, planes, residuals
+from mlver.codec import against, delta, entropy, factors, grid, levels, loops, native, planes, portable, residuals
 from mlver.codec.shapes import Expectation
 from mlver.errors import IntegrityError
 
@@ -441,7 +441,7 @@ def test_heads_that_say_what_cannot_be_are_refused() -> None:
     refused(codec.DELTA, bytes([2]) + bytes([4, 0, 0, 0, 0]) + bytes(8), 8, u16(1, 2, 3, 4))
 
 
-@pytest.mark.parametrize("lanes", [1, 5, 8, 64])
+@pytest.mark.parametrize("lanes", [1, 5, 8, 16, 24, 64])
 def test_words_and_shares_that_are_too_few_or_too_many_are_refused(lanes: int) -> None:
     symbols = np.random.default_rng(0).integers(0, 60, 4000).astype(np.uint8)
     classes = np.full(4000, 1, np.uint8)
@@ -571,6 +571,50 @@ def test_the_layout_of_factors_is_that_of_the_document() -> None:
         refused(codec.DELTA, stored(head[:10] + i16(exponent) + head[12:]), 20, base)
     large = b"".join(planes.encode(np.array([1 << 24 | 2, 0, 0, 0, 0], "<u4").data.cast("B"), 4, False))
     refused(codec.DELTA, stored(head[:12] + u32(len(large)) + large), 20, base)
+
+
+needs_kernel = pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")
+
+
+@needs_kernel
+@pytest.mark.parametrize("lanes", [1, 8, 16, 24, 48, 256])
+@pytest.mark.parametrize("count", [1, 255, 4096, 9001])
+def test_symbols_are_the_same_by_both_implementations(lanes: int, count: int) -> None:
+    rng = np.random.default_rng(lanes)
+    classes = rng.integers(0, 20, count).astype(np.uint8)
+    symbols = np.minimum(rng.geometric(1 / (1 + classes)) - 1, 63).astype(np.uint8)
+    shares = entropy._shares(portable.count(classes, symbols))
+    assert (native.count(classes, symbols) == portable.count(classes, symbols)).all()
+    written = [loop.entropy_encode(classes, symbols, shares, lanes) for loop in (native, portable)]
+    assert (written[0][0] == written[1][0]).all()
+    assert (written[0][1] == written[1][1]).all()
+    for loop in (native, portable):
+        decoded = loop.entropy_decode(classes, shares, *written[0])
+        assert decoded is not None
+        assert (decoded == symbols).all()
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", ["F32", "BF16", "F16", "I16", "F64", "I8"])
+@pytest.mark.parametrize("cut", [levels.PLANE, levels.CODED, levels.Cut(2, 8), levels.Cut(0, 5)])
+@pytest.mark.parametrize("moved", [1e-6, 1e-3, 0.3])
+def test_residuals_are_sorted_the_same_by_both_implementations(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, cut: levels.Cut, moved: float
+) -> None:
+    rng = np.random.default_rng(7)
+    old = rng.normal(size=4000) * np.exp(rng.normal(size=4000) * 3)
+    new = old + rng.normal(size=4000) * moved
+    kind = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I16": "<i2", "I8": "i1"}.get(dtype)
+    raw, base = (bf16(each) if kind is None else (each % 100).astype(kind).tobytes() for each in (new, old))
+    written = []
+    for loop in (native, portable):
+        monkeypatch.setattr(loops, "current", loop)
+        written.append(b"".join(levels.encode(against.plain_view(raw, dtype, base), cut)))
+    assert written[0] == written[1]
+    for loop in (native, portable):
+        monkeypatch.setattr(loops, "current", loop)
+        assert bytes(levels.decode(written[0], len(raw), base)) == raw
+        assert levels.decodes_to([written[0]], raw, base)
 
 
 @pytest.mark.parametrize("effort", ["fast", "balanced"])
