@@ -12,11 +12,15 @@ import pytest
 from mlver.errors import ConflictError, IntegrityError, MlverError, UsageError
 from mlver.lineage.live import process
 from mlver.ops.add import AddRequest, add
+from mlver.ops.artifacts import rename
+from mlver.ops.collect.collect import collect
 from mlver.ops.labels import set_alias
 from mlver.ops.moving import track_alias
 from mlver.ops.opening import OpenRepository
 from mlver.ops.remotes.fetch import fetch
 from mlver.ops.remotes.push import push
+from mlver.ops.removal import remove
+from mlver.ops.undo import undo
 from mlver.ops.watch.conditions import parse_condition
 from mlver.ops.watch.watch import Watch
 from mlver.repository import Repository
@@ -61,6 +65,34 @@ def test_each_thing_once(opened: OpenRepository) -> None:
     set_alias(opened, "best", "net:v1")
     set_alias(opened, "best", "net:v0")
     assert seen(opened, "add", "alias:best") == ["alias net:v0", "alias net:v1", "alias net:v0"]
+
+
+def test_an_artifact_that_is_renamed(opened: OpenRepository) -> None:
+    assert seen(opened, "add") == []
+    said(opened, "1")
+    assert seen(opened, "add") == ["add net:v1"]
+    rename(opened, "net", "new")
+    assert seen(opened, "add") == [], "what was done is done, whatever it is called"
+    said(opened, "2", name="new")
+    assert seen(opened, "add") == ["add new:v2"]
+
+
+def test_versions_that_are_gone_and_moves_that_were_taken_back(opened: OpenRepository) -> None:
+    assert seen(opened, "add", "alias:best") == []
+    said(opened, "1", "best")
+    said(opened, "2")
+    undo(opened, "net")
+    set_alias(opened, "best", "net:v0")
+    undo(opened, "net")
+    assert seen(opened, "add", "alias:best") == [
+        *("add net:v1", "alias net:v1", "add net:v2", "alias net:v0"),
+        "alias net:v1",  # taking a move back is a move
+    ]
+    said(opened, "3")
+    remove(opened, ["net:v3"])
+    collect(opened, 0)
+    assert seen(opened, "add", "rm", name="w", from_start=True)[-2:] == ["add net:v3", "rm net:v3"]
+    assert seen(opened, "add", "alias:best") == ["add net:v3"]
 
 
 def test_from_the_start(opened: OpenRepository) -> None:
