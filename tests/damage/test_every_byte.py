@@ -23,17 +23,17 @@ def test_damage_is_noticed_or_without_effect(make: Callable[[Path], None]) -> No
     assert files > 60
     assert size_bytes >= 50_000
     assert tally.cases.total() == -(-2 * size_bytes // EVERY)
-    assert tally.noticed.total() > tally.cases.total() * 0.9
+    # All but what a segment says, which its events say too.
+    assert tally.noticed.total() > tally.cases.total() * (0.9 if make is build else 0.7)
 
 
 def test_a_repository_that_notices_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sweep is no proof unless it can fail."""
     monkeypatch.setattr(sweeping, "answers", lambda home: {"verify": True, "x": (home / ".mlver/format").read_bytes()})
-    tally, _, _ = sweep(build, 9973)
-    assert tally.problems == []
-    monkeypatch.setattr(sweeping, "damages", lambda _: iter([sweeping.Damage("format", 0, False)]))
-    tally, _, _ = sweep(build, 1)
-    assert len(tally.problems) == 1
+    for name, problems in (("names/000000000000.json", 0), ("format", 1)):
+        monkeypatch.setattr(sweeping, "damages", lambda _, name=name: iter([sweeping.Damage(name, 0, False)]))
+        tally, _, _ = sweep(build, 1)
+        assert len(tally.problems) == problems
 
 
 def test_a_damaged_cache_never_changes_content_and_is_made_anew() -> None:
