@@ -26,6 +26,7 @@ class Opened:
     def __init__(self, opened: OpenRepository) -> None:
         self._opened = opened
         self._own_run: str | None = None  # else what is done belongs to the run that this process is part of, if it is
+        self._told = 0  # how many notices were told so far
         opened.use_hooks(environment())
 
     def _run(self, operation: Callable[[], T]) -> T:
@@ -38,9 +39,9 @@ class Opened:
                 self._opened.reopen(damage)
                 return operation()
         finally:
-            for notice in self._opened.notices:
+            for notice in self._opened.notices[self._told :]:
                 _LOGGER.warning("%s", notice)
-            self._opened.notices.clear()
+            self._told = len(self._opened.notices)
             if self._opened.hooks is not None:
                 for problem in self._opened.hooks.finish(self._opened):
                     _LOGGER.warning("%s", problem)

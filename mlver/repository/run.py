@@ -49,8 +49,9 @@ def run(
 ) -> Run:
     """Begin a run of this process, or take part in the one that it is part of.
 
-    Use it in a `with`, which ends it; else call `finish`, or let it end with the process. A process that is killed
-    loses nothing that was logged: the next command on the repository finds it dead, and ends its run.
+    Use it in a `with`, which ends it; else call `finish`, or let it end with the process: as failed if an exception
+    ended that, but nobody can tell then that `sys.exit(1)` did. A process that is killed loses nothing that was logged:
+    the next command on the repository finds it dead, and ends its run.
 
     Args:
         config: Settings: a mapping, a dataclass, or what argparse makes. What is no JSON is recorded as what is most
