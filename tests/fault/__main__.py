@@ -39,7 +39,9 @@ def unknown_names(name: str, folder: Path) -> Outcome:
     command.prepare(folder / "world")
     made = names_made(command.argv, folder / "world" / "repo", folder / "trace")
     unknown = sorted(made - HARMLESS - {*MUTATING})
-    return Outcome(len(made), len(made) - len(unknown), 1, [f"calls {call}, which nobody injects" for call in unknown])
+    return Outcome(
+        len(made), len(made) - len(unknown), 1, problems=[f"calls {call}, which nobody injects" for call in unknown]
+    )
 
 
 def crashed(name: str, folder: Path) -> Outcome:
@@ -57,7 +59,7 @@ def ordered(name: str, folder: Path) -> Outcome:
     """Watch the order in which a command publishes."""
     scene = prepare(named(name), folder)
     count = len(published(scene))
-    return Outcome(count, count, 1, list(violations(scene)))
+    return Outcome(count, count, 1, problems=list(violations(scene)))
 
 
 CHECKS: dict[str, Callable[[str, Path], Outcome]] = {

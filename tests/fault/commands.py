@@ -93,7 +93,6 @@ def _occupied(world: Path) -> None:
     with Repository.open(world / "repo") as repository:
         repository.pull("net:v0", world / "repo" / "out")
     shutil.rmtree(world / "repo" / "out" / "tokens")
-    (world / "repo" / "out" / "weights.npy").unlink()
     (world / "repo" / "out" / "mine").write_text("mine")
 
 

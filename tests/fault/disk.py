@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tests.fault.tracing import Call
+from tests.fault.tracing import DATA, Call
 
 PAGE = 4096
 FATES = ("kept", "lost", "halved", "zeroed", "torn", "backwards")
@@ -224,7 +224,7 @@ class Disk:
             self._change({name: None}, set(), name)
         elif call.name in ("fsync", "fdatasync"):
             self._flush(name, call.descriptor)
-        elif call.descriptor in self._open and "ch" != call.name[:2] != "fc":
+        elif call.name in DATA and call.descriptor in self._open:
             self._write(call)
 
     def _change(self, new: Names, gone: set[str], *touched: str) -> None:

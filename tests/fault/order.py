@@ -17,7 +17,7 @@ _PUBLISHED = re.compile(
 )
 _BEFORE = {"packs": (), "manifests": ("packs",), "log": ("packs", "manifests"), "names": (), "runs/log": ()}
 _TOLD = re.compile(
-    r"(?P<root>.*?)(packs|manifests|log|names|runs/log)/.*\.(pack|json|json\.zst)$|(.*/)?(HEAD|config.toml)$|.*/out/"
+    r"(?P<root>.*?)(packs|manifests|log|names|runs/log)/.*\.(pack|json|json\.zst)$|(.*/)?(HEAD|config.toml|format)$|.*/out/"
 )
 _STAGED = re.compile(r"\.mlver-pull-|\.aside$")
 

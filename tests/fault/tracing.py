@@ -27,7 +27,7 @@ SYNCS = ("fsync", "fdatasync")
 ATTRIBUTES = ("chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat", "utimensat")
 MUTATING = ("openat", *NAMES, *DATA, *SYNCS, *ATTRIBUTES)
 """What changes a file system, and what makes it durable. An `openat` counts if it may create or empty a file."""
-OPENING = ("openat", "socket", "pipe2", "dup", "eventfd2", "epoll_create1", "memfd_create", "socketpair")
+OPENING = ("openat", "socket", "pipe2", "dup", "memfd_create")
 """What takes a descriptor."""
 HARMLESS = frozenset(
     {
@@ -42,7 +42,7 @@ HARMLESS = frozenset(
     }
 )
 """Calls about files and descriptors that change nothing that is kept. An `open` is no `openat`: glibc makes none."""
-_FOLLOWED = (*MUTATING, "open", "creat", "lseek", "execve")
+_FOLLOWED = (*MUTATING, *OPENING, "open", "creat", "lseek", "execve", "flock", "fcntl")
 _LINE = re.compile(r"(?P<call>\w+)\((?P<arguments>.*?)\) += (?P<result>.*)", re.DOTALL)
 _ENTRY = re.compile(r"(\w+)\(")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
