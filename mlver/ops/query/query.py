@@ -7,12 +7,14 @@ done; so the thread that hears of these waits, and tells it to stop. The same th
 from __future__ import annotations
 
 import math
+import os
 import resource
 import sqlite3
 import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlver.errors import MlverError, UsageError
@@ -24,6 +26,7 @@ DEFAULT_SECONDS = 60.0
 MAX_MEMORY_BYTES = 1 << 30
 _SECONDS_BETWEEN_LOOKS = 0.02
 _SECONDS_TO_STOP = 1.0
+_MEMORY = Path("/proc/self/statm")
 _MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 Value = str | int | float | None
 
@@ -115,7 +118,7 @@ class _Asked(threading.Thread):
 
 def _wait(asked: _Asked, timeout_seconds: float, memory_bytes: int) -> None:
     deadline = time.monotonic() + timeout_seconds
-    limit = _peak_bytes() + memory_bytes
+    limit = _memory_bytes() + memory_bytes
     while True:
         asked.join(_SECONDS_BETWEEN_LOOKS)
         if not asked.is_alive():
@@ -124,15 +127,18 @@ def _wait(asked: _Asked, timeout_seconds: float, memory_bytes: int) -> None:
             raise MlverError(
                 f"The query took more than {timeout_seconds:g} s.", "Ask for less, or give it --timeout SECONDS."
             )
-        if _peak_bytes() > limit:
+        if _memory_bytes() > limit:
             raise MlverError(
                 f"The query took more than {memory_bytes >> 20} MiB of memory.", "Ask for less: LIMIT 1000"
             )
 
 
-def _peak_bytes() -> int:
-    """Return the most memory that this process has taken so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT_BYTES
+def _memory_bytes() -> int:
+    """Return the memory that this process takes; where that is not told, the most that it has taken so far."""
+    try:
+        return int(_MEMORY.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # not Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT_BYTES
 
 
 def _plain(value: Any) -> Value:
