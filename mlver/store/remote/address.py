@@ -76,7 +76,8 @@ def check_address(url: str, options: Mapping[str, str] | None = None, base: Path
     except ValueError as error:
         raise UsageError(f"{without_secrets_in(url)!r} is no URL.") from error
     _check_parts(parts)
-    address = Address(url.rstrip("/"), options)
+    stripped = url.rstrip("/")
+    address = Address(stripped if "://" in stripped else url, options)  # else s3:// would be the folder "s3:"
     if address.protocol in ("s3", "gs", "sftp", "http", "https") and not parts.hostname:
         raise UsageError(f"{url!r} names no {'bucket' if address.protocol in ('s3', 'gs') else 'host'}.")
     if port is not None and address.protocol in ("s3", "gs"):
