@@ -160,7 +160,10 @@ INLINE int NAME(read_bits)(NAME(Rest) * rest, u32 bits, u32 *found)
     i64 at = rest->bit >> 3;
     u64 word = 0;
     if (rest->bit + (i64)bits > 8 * rest->low_bytes) return -1;
-    memcpy(&word, rest->low + at, (size_t)(rest->low_bytes - at < 8 ? rest->low_bytes - at : 8));
+    if (rest->low_bytes - at >= 8)
+        memcpy(&word, rest->low + at, 8);
+    else
+        memcpy(&word, rest->low + at, (size_t)(rest->low_bytes - at));
     *found = (u32)(word >> (rest->bit & 7) & (((u64)1 << bits) - 1));
     rest->bit += bits;
     return 0;
@@ -169,7 +172,7 @@ INLINE int NAME(read_bits)(NAME(Rest) * rest, u32 bits, u32 *found)
 /* Puts an element together whose place is known; returns -1 where the rest of it cannot be. */
 INLINE int NAME(whole)(u8 symbol, T place, u32 line, u32 mantissa, NAME(Rest) * rest, T *out)
 {
-    u32 low, bits = 0;
+    u32 low;
     u8 depth = 0;
     if (symbol < SYMBOLS - 1 && !place) {
         if (rest->depth == rest->depth_count) return -1;
@@ -187,10 +190,10 @@ INLINE int NAME(whole)(u8 symbol, T place, u32 line, u32 mantissa, NAME(Rest) * 
         return 0;
     }
     u32 magnitude = (T)(place & SIGN ? 0 - place : place);
-    if (magnitude >> mantissa == 0) {
-        bits = mantissa + 1 - (u32)bit_length(magnitude);
-        bits = bits < line - 1 ? bits : line - 1;
-    }
+    /* Without a branch, which would be guessed wrong too often; the place is not 0. */
+    int32_t missing = (int32_t)mantissa - 31 + __builtin_clz(magnitude);
+    missing = missing < 0 ? 0 : missing;
+    u32 bits = (u32)missing < line - 1 ? (u32)missing : line - 1;
     if (NAME(read_bits)(rest, bits, &low)) return -1;
     magnitude = (magnitude << bits | low) + ((line - 1 - bits) << mantissa);
     *out = (T)((magnitude & (SIGN - 1)) | (place & SIGN));
