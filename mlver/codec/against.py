@@ -72,7 +72,7 @@ def encode(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: Choi
     """Encode one chunk of a known dtype with or without its base; see `mlver.codec.encode`."""
     base = residuals.aligned(base, len(raw))
     if choice is not None and effort != "max" and len(raw) > WHOLE_BYTES:
-        again = _as_before(raw, place, base, choice)
+        again = _as_before(raw, place, base, effort, choice)
         if again is not None:
             return again
     dtype = place.dtype
@@ -92,18 +92,15 @@ def encode(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: Choi
     return _levels(least.view, least.cut) if least.encoding == LEVELS else _delta(least.view)
 
 
-def _as_before(raw: Buffer, place: Place, base: Buffer, choice: Choice) -> Encoded | None:
+def _as_before(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: Choice) -> Encoded | None:
     """Encode a chunk as one before it in its tensor was; None if that was without a base, or does not suit this one."""
     if choice.encoding not in _DECODERS:
         return None
     view = plain_view(raw, place.dtype, base, choice.has_table)
-    if choice.has_steps:
-        steps = residuals.steps_of(view.values, view.base, place.dtype, place.columns)
-        if steps is None:
-            return None
-        view = view.expecting(steps)
-    if choice.has_factors:
-        return None  # they are sought for each chunk anew, and take ten times as long as all else
+    if choice.has_steps or choice.has_factors:
+        return None  # which of the two suits a chunk differs from one to the next
+    if effort != "fast" and residuals.steps_of(view.values, view.base, place.dtype, place.columns) is not None:
+        return None
     if choice.encoding == DELTA:
         encoded = _delta(view, choice)
     else:

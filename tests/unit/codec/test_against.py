@@ -655,7 +655,7 @@ def test_chunk_follows_in_the_table_of_the_one_before_it() -> None:
     assert codec.encode(raw, "F32", base, "balanced", choice=first.choice).choice is first.choice
 
 
-def test_chunk_follows_in_the_steps_of_the_one_before_it() -> None:
+def test_chunk_whose_columns_moved_alike_follows_none() -> None:
     def moved(seed: int) -> tuple[bytes, bytes]:
         old = normal(MIB // 4, seed=seed)
         steps = np.tile(normal(512, 1e-4, seed + 1), MIB // 4 // 512) * (1 + normal(MIB // 4, 0.05, seed + 2))
@@ -666,5 +666,9 @@ def test_chunk_follows_in_the_steps_of_the_one_before_it() -> None:
     assert first.choice is not None
     assert first.choice.has_steps
     raw, base = moved(2)
-    assert codec.encode(raw, "F32", base, "balanced", columns=512, choice=first.choice).choice is first.choice
-    assert codec.encode(raw, "F32", base, "balanced", choice=first.choice).choice is not first.choice
+    plain = replace(first.choice, has_steps=False)
+    afresh = codec.encode(raw, "F32", base, "balanced", columns=512)
+    for choice in (first.choice, plain):
+        followed = codec.encode(raw, "F32", base, "balanced", columns=512, choice=choice)
+        assert followed.choice is not choice
+        assert followed.size_bytes == afresh.size_bytes
