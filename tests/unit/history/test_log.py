@@ -8,7 +8,7 @@ import pytest
 
 from mlver.errors import IntegrityError, MlverError, NotFoundError
 from mlver.history.event import ContinueLog, Event, SetNote, new_event
-from mlver.history.log import SEGMENT_EVENTS, EventLog, effective_events, next_part
+from mlver.history.log import SEGMENT_EVENTS, EventLog, effective_events, is_part_name, next_part
 from mlver.store.memory import MemoryStorage
 from tests.support.faulty import FaultyStorage
 
@@ -214,3 +214,13 @@ def test_a_log_that_is_said_to_go_on_where_it_cannot_is_refused(part: str) -> No
     with pytest.raises(IntegrityError):
         list(effective_events(storage, "log/net"))
     assert next_part(new_event(0, "", (ContinueLog(0, part),))) is None
+
+
+def test_a_log_that_leads_back_into_itself_is_refused() -> None:
+    storage = MemoryStorage()
+    part = "part-" + "0" * 16
+    assert is_part_name(part)
+    for folder in ("", part):
+        assert EventLog(storage, "log/net", folder).append(new_event(0, "", (ContinueLog(0, part),)))
+    with pytest.raises(IntegrityError, match="which cannot be"):
+        list(effective_events(storage, "log/net"))
