@@ -8,7 +8,7 @@ from typing import Any, SupportsFloat
 from mlver.history.records import ArtifactRecord, VersionRecord
 from mlver.ops import artifacts, labels, moving, removal, undo
 from mlver.repository.opened import Opened
-from mlver.repository.plain import plain_metrics, plain_values
+from mlver.repository.plain import plain_metrics
 
 
 class Labels(Opened):
@@ -87,8 +87,8 @@ class Labels(Opened):
             UsageError: A value is not allowed.
             NotFoundError: There is no such version, or no such key to remove.
         """
-        said, figures = plain_values(metadata or {}), plain_metrics(metrics or {})
-        return self._run(lambda: labels.change_values(self._opened, revision, said, figures, remove))
+        figures = plain_metrics(metrics or {})
+        return self._run(lambda: labels.change_values(self._opened, revision, metadata, figures, remove))
 
     def switch(self, name: str) -> ArtifactRecord:
         """Make an artifact the current one.

@@ -16,7 +16,7 @@ _MAX_DEPTH = 20
 
 
 def plain_values(values: Any) -> dict[str, Any]:
-    """Return settings or metadata as JSON has them.
+    """Return settings as JSON has them.
 
     Args:
         values: A mapping, a dataclass, or an object with attributes, such as what argparse makes. In it paths become

@@ -15,7 +15,7 @@ from mlver.ops.references.found import DEFAULT_MAX_FILES
 from mlver.ops.status import StatusResult, status
 from mlver.repository import surroundings
 from mlver.repository.opened import AnyPath, Opened
-from mlver.repository.plain import plain_metrics, plain_values
+from mlver.repository.plain import plain_metrics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ class Versions(Opened):
             message=message,
             aliases=aliases,
             tags=tags,
-            metadata=plain_values(metadata or {}),
+            metadata=metadata or {},
             metrics=plain_metrics(metrics or {}),
             exclude=exclude,
             rehash=rehash,
