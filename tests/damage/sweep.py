@@ -316,7 +316,8 @@ def main() -> int:
             for done, share in enumerate(shares, 1):
                 tally, files, size_bytes = share.result()
                 whole.add(tally)
-                print(f"{done} of {count}: {whole.cases.total()} cases", file=sys.stderr, flush=True)
+                told = f"{whole.cases.total()} cases, {len(whole.problems)} problems"
+                print(f"{done} of {count}: {told}", file=sys.stderr, flush=True)
             print(f"{make.__name__}: {files} files, {size_bytes} bytes, {whole.cases.total()} cases")
             for kind, cases in sorted(whole.cases.items()):
                 print(f"  {kind:<10} {cases:>8} cases, {whole.noticed[kind]:>8} noticed")
