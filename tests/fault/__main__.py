@@ -7,6 +7,7 @@ and the errors `EIO`, `ENOSPC`, `EMFILE` and `ENOLCK`; by itself, all of them.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from tests.fault.scene import prepare
 from tests.fault.tracing import HARMLESS, MUTATING, missing_tools, names_made
 
 _MEMORY = "/dev/shm"
-EVERY = 4
+EVERY = 8
 """Of so many crash states, in one the command is given again, too."""
 
 
@@ -71,6 +72,7 @@ CHECKS: dict[str, Callable[[str, Path], Outcome]] = {
 
 
 def _check(what: str, name: str) -> Outcome:
+    logging.getLogger("mlver").setLevel(logging.ERROR)  # what is only at a remote is told each time
     with tempfile.TemporaryDirectory(dir=_MEMORY if Path(_MEMORY).is_dir() else None) as folder:
         return CHECKS[what](name, Path(folder).resolve() / "scene")
 

@@ -194,12 +194,12 @@ MUTANTS = (
     ),
     Mutant(
         "gc drops what others rest on",
-        "mlver/ops/collect/plan.py",
-        "    needed = with_bases(stock, used)\n",
-        "    needed = used\n",
+        "mlver/ops/collect/stock.py",
+        "        news = bases[~contains(found, bases)]\n",
+        "        news = bases[:0]\n",
         (
+            "tests/unit/ops/collect/test_plan.py::test_with_bases_is_all_that_any_copy_rests_on",
             "tests/unit/ops/collect/test_plan.py::test_nothing_is_lost_that_is_used_or_stays",
-            "tests/unit/ops/collect/test_collect.py::test_what_others_rest_on_stays",
         ),
     ),
     Mutant(
@@ -243,10 +243,17 @@ MUTANTS = (
     ),
     # What comes from outside
     Mutant(
-        "a path may climb",
+        "a path may have a backslash, a colon and the like",
         "mlver/names.py",
-        '    if component in ("", ".", ".."):\n',
-        '    if component in ("", "."):\n',
+        "        if char in _FORBIDDEN or ord(char) < 32 or",
+        "        if ord(char) < 32 or",
+        ("tests/unit/test_names.py::test_path_that_would_not_survive_is_refused_by_name",),
+    ),
+    Mutant(
+        "a path may have control characters",
+        "mlver/names.py",
+        "        if char in _FORBIDDEN or ord(char) < 32 or",
+        "        if char in _FORBIDDEN or",
         ("tests/unit/test_names.py::test_path_that_would_not_survive_is_refused_by_name",),
     ),
     Mutant(
@@ -289,7 +296,7 @@ MUTANTS = (
         "mlver/history/manifest.py",
         "        if type(chunk.size_bytes) is not int or not 0 < chunk.size_bytes <= MAX_CHUNK_BYTES:\n",
         "        if type(chunk.size_bytes) is not int or not 0 < chunk.size_bytes:\n",
-        ("tests/unit/history/test_manifest.py::test_well_signed_nonsense_is_refused",),
+        ("tests/unit/history/test_manifest.py::test_a_chunk_larger_than_any_may_be_is_refused_though_all_else_agrees",),
     ),
     Mutant(
         "credentials stay in what is said",

@@ -9,6 +9,7 @@ import zstandard
 from mlver.digests import canonical_json, chunk_id, file_digest, manifest_id
 from mlver.errors import IntegrityError, MlverError, NotFoundError
 from mlver.history.manifest import (
+    MAX_CHUNK_BYTES,
     OPAQUE,
     ChunkRef,
     FileEntry,
@@ -22,7 +23,7 @@ from mlver.history.manifest import (
     write_manifest,
 )
 from mlver.history.reference import ReferenceEntry
-from mlver.ids import ManifestId
+from mlver.ids import ChunkId, ManifestId
 from mlver.store.memory import MemoryStorage
 
 
@@ -219,6 +220,17 @@ def changed(manifest: Manifest, change: str, value: Any) -> bytes:
 def test_well_signed_nonsense_is_refused(manifest: Manifest, change: str, value: object) -> None:
     data = changed(manifest, change, value)
     with pytest.raises(IntegrityError, match="Manifest blake3:"):
+        decode_manifest(data, manifest_id(data))
+
+
+def test_a_chunk_larger_than_any_may_be_is_refused_though_all_else_agrees(manifest: Manifest) -> None:
+    document = json.loads(encode_manifest(manifest))
+    file = document["files"][0]
+    size_bytes = MAX_CHUNK_BYTES + 1
+    digest = file_digest(size_bytes, [ChunkId(bytes.fromhex(file["chunks"][0]))])
+    file |= {"lengths": [size_bytes], "size": size_bytes, "digest": digest, "chunks": file["chunks"][:1]}
+    data = canonical_json(document)
+    with pytest.raises(IntegrityError, match=f"a chunk of {size_bytes} bytes"):
         decode_manifest(data, manifest_id(data))
 
 
