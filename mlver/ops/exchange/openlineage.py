@@ -15,7 +15,8 @@ from mlver.ops.exchange.ro_crate import end_time
 
 _EVENT = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _FACETS = "https://openlineage.io/spec/facets"
-PRODUCER = "https://pypi.org/project/mlver"
+PRODUCER = "urn:x-mlver:openlineage"
+"""A name and no place: whoever reads the events need not find this program."""
 _ENDS = {"finished": "COMPLETE", "failed": "FAIL", "killed": "ABORT", "lost": "ABORT"}
 _NAMESPACE = uuid.UUID("7d1f3c0e-6a52-5f0a-9d0e-2b6f5a0c9c11")
 """Under which ids of runs become UUIDs: the same run is the same UUID everywhere."""
