@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 
 import hypothesis
@@ -14,6 +15,8 @@ from tests.support.servers import Server, start_gcs, start_https, start_s3, star
 hypothesis.settings.register_profile("mlver", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile("mlver")
+# A shell's background job ignores ^C, and so would all that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _running(start: Callable[[], Server]) -> Iterator[Server]:

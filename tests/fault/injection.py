@@ -1,16 +1,15 @@
 """Kills a command at each call that changes something, or lets the call fail, and looks at what is left.
 
 Which call was hit is read from the trace and compared with what was recorded. Threads take turns as they like, so one
-that was not reached is tried again, and what stays unreached is reported.
+that was not reached is tried again where it was made that time, and what stays unreached is reported.
 """
 
 from __future__ import annotations
 
-import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fault.scene import Scene, manners
@@ -23,7 +22,7 @@ FAULTS = {
     "EMFILE": "error=EMFILE",
     "ENOLCK": "error=ENOLCK",
 }
-_TRIES = 12
+_TRIES = 24
 _ABSENT = 3
 _CACHE = re.compile(r"\.sqlite(-journal)?$")
 
@@ -68,33 +67,28 @@ def inject(scene: Scene, fault: str, wanted: Iterable[Call]) -> Outcome:
     numbered = _numbered(scene, scene.calls)
     left = {numbered[id(call)]: call for call in wanted}
     outcome = Outcome(wanted=len(left))
-    for attempt in range(_TRIES):
-        for which, recorded in list(left.items()):
+    for _ in range(_TRIES):
+        for which, call in list(left.items()):
             if which not in left:
                 continue  # hit in the place of another one
-            call = recorded if attempt < 2 else _elsewhere(scene, recorded, attempt)
             ended = _once(scene, fault, call)
             outcome.runs += 1
             outcome.problems += [f"{fault} at {_told(which)}: {problem}" for problem in _problems(scene, fault, ended)]
-            if ended.hit is None and _count(scene, ended.calls, which[0]) < which[1]:
-                outcome.absent[which] += 1
-                if outcome.absent[which] == _ABSENT:  # what SQLite writes depends on the sizes of things like times
-                    del left[which]
-                    outcome.wanted -= 1
-            elif ended.hit is not None:
-                left.pop(_numbered(scene, ended.calls)[id(ended.hit)], None)
+            made = _numbered(scene, ended.calls)
+            if ended.hit is not None:
+                left.pop(made[id(ended.hit)], None)
+                continue
+            found = [other for other in ended.calls if made[id(other)] == which]
+            if found:
+                left[which] = found[0]
+                continue
+            outcome.absent[which] += 1
+            if outcome.absent[which] == _ABSENT:  # what SQLite writes depends on the sizes of things like times
+                del left[which]
+                outcome.wanted -= 1
     outcome.hit = outcome.wanted - len(left)
     outcome.problems += [f"{fault} at {_told(which)}: was never reached" for which in left]
     return outcome
-
-
-def _elsewhere(scene: Scene, call: Call, attempt: int) -> Call:
-    """Return where a call may be instead that threads of a pool hand to each other."""
-    threads = range(1, 1 + max((other.thread for other in scene.calls), default=0))
-    if call.thread == 0 or not threads:
-        return call
-    chance = random.Random(f"{attempt} {call.name} {call.thread} {call.nth}")
-    return replace(call, thread=chance.choice(threads), nth=chance.randint(1, call.nth + 1))
 
 
 def _once(scene: Scene, fault: str, call: Call) -> Ended:
@@ -135,10 +129,6 @@ def _numbered(scene: Scene, calls: Iterable[Call]) -> dict[int, tuple[tuple[str,
         counted[kind] += 1
         numbered[id(call)] = (kind, counted[kind])
     return numbered
-
-
-def _count(scene: Scene, calls: Iterable[Call], kind: tuple[str, ...]) -> int:
-    return sum(call.kind(scene.world) == kind for call in calls)
 
 
 def _told(which: tuple[tuple[str, ...], int]) -> str:
