@@ -6,7 +6,7 @@ steps deep already, the chunk is taken against the root of that chain instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from mlver.digests import Buffer
 from mlver.errors import IntegrityError
 from mlver.formats import NO_ROWS, Rows
 from mlver.ids import ChunkId
+from mlver.store.chunk_index import Location
 from mlver.store.pack import Frame, FrameHeader, build_frame
 
 Level = codec.Effort
@@ -84,14 +85,23 @@ class BaseBytes(NamedTuple):
     ids: bytes
 
 
-def encode_chunk(identity: ChunkId, piece: Piece, reader: ChunkReader, level: Level) -> tuple[Frame, str | None]:
+def encode_chunk(
+    identity: ChunkId, piece: Piece, reader: ChunkReader, places: Mapping[ChunkId, Location], level: Level
+) -> tuple[Frame, str | None]:
     """Return the frame of a chunk, and why its base could not be read, if so: it is stored without one then.
+
+    Args:
+        identity: The chunk's id.
+        piece: The chunk, and its base if it has one.
+        reader: Reads the base.
+        places: Where that is and what it rests on, as far as it is known.
+        level: How much time a smaller frame is worth.
 
     Raises:
         IntegrityError: What was encoded does not decode to what it was: this machine computes wrongly.
     """
     try:
-        base = _read_base(reader, piece.base) if piece.base is not None else None
+        base = _read_base(reader, piece.base, places) if piece.base is not None else None
     except IntegrityError as error:
         return encode_against(identity, piece, None, level), error.message
     return encode_against(identity, piece, base, level), None
@@ -132,13 +142,13 @@ def encode_against(identity: ChunkId, piece: Piece, base: BaseBytes | None, leve
     return build_frame(header, encoded.parts)
 
 
-def _read_base(reader: ChunkReader, base: Base) -> BaseBytes | None:
+def _read_base(reader: ChunkReader, base: Base, places: Mapping[ChunkId, Location]) -> BaseBytes | None:
     """Return a base, or the root of its chain if that is long enough; None if neither may be built upon.
 
     Raises:
         IntegrityError: It is missing or damaged.
     """
-    decoded = [reader.decode(chunk) for chunk in base.chunks]
+    decoded = [reader.decode(chunk, places) for chunk in base.chunks]
     if all(one.depth < MAX_CHAIN for one in decoded):
         return BaseBytes(joined([one.raw for one in decoded]), b"".join(base.chunks))
     root = decoded[0].root if len(decoded) == 1 and not base.skip_bytes else None

@@ -7,9 +7,10 @@ two writers stored it at once or one wrote it anew: a copy that cannot be decode
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from mlver import codec
@@ -29,6 +30,7 @@ _RECENT_CHUNKS = 8
 """Chunks kept for those after them in the same request: two versions are read side by side when they are compared."""
 _LOOKS_ASIDE = 16
 """Times that a reader looks for what it misses among what is set aside: where much is missing, it is not there."""
+_NOWHERE: Mapping[ChunkId, Location] = MappingProxyType({})
 _HINT = "mlver verify lists what it hurts."
 
 
@@ -87,10 +89,10 @@ class ChunkReader:
         Raises:
             IntegrityError: One is missing, damaged, or not of the size it must have.
         """
-        locations = self._index.find_many(chunk for chunk, _ in chunks)
+        places = self.locate(chunk for chunk, _ in chunks)
         recent: dict[ChunkId, Decoded] = {}
         for chunk, size_bytes in chunks:
-            found = self._decode(chunk, locations.get(chunk), recent)
+            found = self._decode(chunk, places, recent)
             raw = found.raw
             recent[chunk] = found
             if len(recent) > _RECENT_CHUNKS:
@@ -99,13 +101,29 @@ class ChunkReader:
                 raise IntegrityError(f"Chunk {chunk.hex()} has {len(raw)} bytes instead of {size_bytes}.")
             yield raw
 
-    def decode(self, chunk: ChunkId) -> Decoded:
+    def decode(self, chunk: ChunkId, places: Mapping[ChunkId, Location] = _NOWHERE) -> Decoded:
         """Return a chunk with what it rests on.
+
+        Args:
+            chunk: Its id.
+            places: What `locate` said; what is not in it is looked up.
 
         Raises:
             IntegrityError: It is missing or damaged.
         """
-        return self._decode(chunk, self._index.find(chunk), {})
+        return self._decode(chunk, places, {})
+
+    def locate(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, Location]:
+        """Return where chunks are that are known, and all that they rest on: by a look-up a step, not a chunk."""
+        places: dict[ChunkId, Location] = {}
+        wanted = set(chunks)
+        for _ in range(MAX_BASE_DEPTH):
+            found = self._index.find_many(wanted)
+            places |= found
+            wanted = {base for place in found.values() for base in split_bases(place.entry.bases)} - places.keys()
+            if not wanted:
+                break
+        return places
 
     def find(self, chunk: ChunkId) -> Location | None:
         """Return a place where the chunk should be."""
@@ -137,18 +155,18 @@ class ChunkReader:
         if failure is not None:
             raise IntegrityError(f"Pack {location.pack} is missing.", _HINT) from failure
 
-    def _decode(self, chunk: ChunkId, location: Location | None, recent: Mapping[ChunkId, Decoded]) -> Decoded:
+    def _decode(self, chunk: ChunkId, places: Mapping[ChunkId, Location], recent: Mapping[ChunkId, Decoded]) -> Decoded:
         """Read a chunk; whatever was wrong on the way shows in its own digest, so its bases are not hashed at first."""
         if chunk in recent:
             return recent[chunk]
-        location = location or self._find_aside(chunk)
+        location = places.get(chunk) or self.find(chunk)
         if location is None:
             raise IntegrityError(f"Chunk {chunk.hex()} is missing.", _HINT)
         with suppress(IntegrityError):
-            found = _Walk(self, chunk, recent).read(location)
+            found = _Walk(self, chunk, places, recent).read(location)
             if chunk_id(found.raw) == chunk:
                 return found
-        return _Walk(self, chunk, None).read(location)
+        return _Walk(self, chunk, places, None).read(location)
 
     def _find_aside(self, chunk: ChunkId) -> Location | None:
         return next(iter(self._put_back(chunk)), None)
@@ -178,11 +196,19 @@ class _Walk:
     Args:
         reader: Where from.
         chunk: What is to be read.
+        places: Where chunks are; others are looked up.
         recent: Chunks that were read already; None to read and hash all of the chain. Otherwise nothing is hashed.
     """
 
-    def __init__(self, reader: ChunkReader, chunk: ChunkId, recent: Mapping[ChunkId, Decoded] | None) -> None:
+    def __init__(
+        self,
+        reader: ChunkReader,
+        chunk: ChunkId,
+        places: Mapping[ChunkId, Location],
+        recent: Mapping[ChunkId, Decoded] | None,
+    ) -> None:
         self._reader = reader
+        self._places = places
         self._recent = recent
         self._path = [chunk]
         self._frames_left = _MAX_FRAMES
@@ -230,7 +256,7 @@ class _Walk:
             return self._recent[base]
         self._path.append(base)
         try:
-            return self.read(self._reader.find(base))
+            return self.read(self._places.get(base) or self._reader.find(base))
         finally:
             self._path.pop()
 

@@ -109,12 +109,17 @@ class ChunkWriter:
         """
         ids = [chunk_id(piece.raw) for piece in pieces]
         known = self._index.find_many(ids)
+        is_new = [
+            (identity not in known or identity in self._lost) and identity not in self._written for identity in ids
+        ]
+        bases = [piece.base for piece, new in zip(pieces, is_new, strict=True) if new and piece.base is not None]
+        places = self._reader.locate(chunk for base in bases for chunk in base.chunks)
         prepared = []
-        for identity, piece in zip(ids, pieces, strict=True):
-            if (identity in known and identity not in self._lost) or identity in self._written:
+        for identity, piece, new in zip(ids, pieces, is_new, strict=True):
+            if not new:
                 prepared.append(PreparedChunk(identity, len(piece.raw), None))
                 continue
-            frame, problem = encode_chunk(identity, piece, self._reader, self._level)
+            frame, problem = encode_chunk(identity, piece, self._reader, places, self._level)
             tried = piece.base is not None and problem is None
             prepared.append(PreparedChunk(identity, len(piece.raw), frame, tried, problem))
         return prepared

@@ -29,7 +29,7 @@ ELEMENT_BYTES = {
 
 WHOLE_BYTES = 1 << 18
 """Up to this size a chunk is done in every way that comes into question, and tells nothing of others."""
-_ABOUT = 1 / 32
+_ABOUT = 1 / 8
 """By how much of its size a chunk may differ from what was foretold before it is asked again how to encode it."""
 
 

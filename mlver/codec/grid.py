@@ -70,7 +70,7 @@ _UNIT_BITS = 2
 """A step is on average four to eight units of the grid."""
 _MAX_LEVEL = 255
 _MOST_OFFSET = 40
-_TABLES = (MAX_CLASSES,)
+_TABLES = (MAX_CLASSES, MAX_CLASSES)
 _WORTH = 4.5
 """How many times the variance of columns' steps must be that of one row's guess, to be worth offsets."""
 _MOST_MOVED = 2.0**100

@@ -48,7 +48,10 @@ enum {
     LEARN_SLOTS = 1 << 14,
     LEARN_SAMPLE = 1 << 12,
     LEARN_MIN_SEEN = 4,
-    LEARN_GAIN = 32
+    LEARN_GAIN = 32,
+    LOG_BITS = 16,     /* of the fraction of a logarithm */
+    SHARE_BITS = 629146, /* a share takes 1.2 bytes, in these units of a bit */
+    LOOKED_AT = 512    /* columns of a sample of rows */
 };
 
 #define ALL_ZERO INT32_MIN
@@ -265,7 +268,7 @@ INLINE void mixed_bytes(const u8 *chosen_ones, const u8 *others, const u64 *chos
 /* Which loops these are: what does not fit the Python around it is not used. */
 EXPORT i64 mlver_abi(void)
 {
-    return 3;
+    return 4;
 }
 
 /* Whether this machine can run what was compiled with -mavx2 -mbmi2. */
@@ -301,6 +304,16 @@ EXPORT i64 mlver_learn(i64 width, const u8 *raw, const u8 *base, i64 count, i64 
 {
     i64 result;
 #define CALL(w) result = learn##w((const void *)raw, (const void *)base, count, shift, keys, seen, (void *)table)
+    BY_WIDTH(CALL)
+#undef CALL
+    return result;
+}
+
+EXPORT i64 mlver_agreement(i64 width, const u8 *raw, const u8 *base, i64 rows, i64 columns, i64 row_step,
+                           i64 column_step)
+{
+    i64 result;
+#define CALL(w) result = agreement##w((const void *)raw, (const void *)base, rows, columns, row_step, column_step)
     BY_WIDTH(CALL)
 #undef CALL
     return result;

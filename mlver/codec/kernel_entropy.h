@@ -23,6 +23,128 @@ EXPORT void mlver_count(const u8 *classes, const u8 *symbols, i64 count, u32 *co
         counts[cell] += others[0][cell] + others[1][cell] + others[2][cell];
 }
 
+/* The fractions of binary logarithms, in units of 2 ** -16, of 1 + i / 256. */
+static void fill_logs(u32 logs[256])
+{
+    for (u32 i = 0; i < 256; i++) {
+        u64 value = (u64)(256 + i) << 22;
+        logs[i] = 0;
+        for (int bit = LOG_BITS - 1; bit >= 0; bit--) {
+            value = value * value >> 30;
+            if (value >> 31) {
+                logs[i] |= 1u << bit;
+                value >>= 1;
+            }
+        }
+    }
+}
+
+/* A number times its binary logarithm, which is rounded down to nine significant bits of the number. */
+static u64 times_log(u32 value, const u32 *logs)
+{
+    if (!value) return 0;
+    int top = bit_length(value) - 1;
+    u32 leading = top >= 8 ? value >> (top - 8) : value << (8 - top);
+    return value * ((u64)top << LOG_BITS | logs[leading & 255]);
+}
+
+/* Bits, in units of 2 ** -16, that symbols and their tables take if the classes from the last table up share it. */
+static u64 tables_size(const u32 *counts, i64 tables, const u32 *logs)
+{
+    u64 size = 0;
+    for (i64 class = 0; class < tables; class ++) {
+        const i64 end = class + 1 < tables ? class + 1 : MAX_CLASSES;
+        u32 all = 0;
+        for (i64 symbol = 0; symbol < SYMBOLS; symbol++) {
+            u32 times = counts[class * SYMBOLS + symbol];
+            for (i64 other = class + 1; other < end; other++)
+                times += counts[other * SYMBOLS + symbol];
+            all += times;
+            size += (times > 0) * SHARE_BITS - times_log(times, logs);
+        }
+        size += times_log(all, logs);
+    }
+    return size;
+}
+
+/* Chooses shares by how often symbols come: see `mlver.codec.portable_entropy`. */
+static void fill_shares(const u32 *counts, u16_any *shares)
+{
+    u64 all = 0;
+    i64 most = 0, left = SLOTS;
+    for (i64 symbol = 0; symbol < SYMBOLS; symbol++)
+        all += counts[symbol];
+    for (i64 symbol = 0; symbol < SYMBOLS; symbol++) {
+        u64 share = counts[symbol] && counts[0] != all ? ((u64)counts[symbol] * SLOTS + all / 2) / all : 0;
+        share += !share && counts[symbol] && counts[0] != all;
+        shares[symbol] = (uint16_t)share;
+        left -= (i64)share;
+        most = share > shares[most] ? symbol : most;
+    }
+    if (counts[0] != all) shares[most] = (uint16_t)(shares[most] + left);
+}
+
+/* Chooses one of two numbers of tables, fills the shares of all classes, and writes those that are stored into
+ * `written`, after how many there are of each class; returns the number of classes that are written. */
+EXPORT i64 mlver_tables(const u32 *counts, i64 few, i64 many, u16_any *shares, u8 *stored, u8 *written, i64 *told)
+{
+    u32 logs[256], merged[SYMBOLS];
+    fill_logs(logs);
+    u64 of_few = tables_size(counts, few, logs), of_many = tables_size(counts, many, logs);
+    const i64 tables = of_few <= of_many ? few : many;
+    i64 at = 0, classes = 0;
+    memset(merged, 0, sizeof merged);
+    for (i64 class = tables - 1; class < MAX_CLASSES; class ++)
+        for (i64 symbol = 0; symbol < SYMBOLS; symbol++)
+            merged[symbol] += counts[class * SYMBOLS + symbol];
+    for (i64 class = 0; class < MAX_CLASSES; class ++) {
+        u16_any *of_class = shares + class * SYMBOLS;
+        if (class >= tables) {
+            memcpy(of_class, shares + (tables - 1) * SYMBOLS, SYMBOLS * sizeof *shares);
+            continue;
+        }
+        const u32 *by = class == tables - 1 ? merged : counts + class * SYMBOLS;
+        fill_shares(by, of_class);
+        for (i64 symbol = 0; symbol < SYMBOLS; symbol++)
+            if (by[symbol]) classes = class + 1;
+    }
+    for (i64 class = 0; class < classes; class ++) {
+        const u16_any *of_class = shares + class * SYMBOLS;
+        i64 last = SYMBOLS;
+        while (last && !of_class[last - 1])
+            last--;
+        stored[class] = (u8)last;
+        for (i64 symbol = 0; symbol < last; symbol++) {
+            u32 share = of_class[symbol];
+            written[at++] = (u8)(share < 128 ? share : 128 | (share & 127));
+            if (share >= 128) written[at++] = (u8)(share >> 7);
+        }
+    }
+    told[0] = at;
+    told[1] = (i64)((tables == few ? of_few : of_many) >> (LOG_BITS + 3));
+    return classes;
+}
+
+/* Reads what `mlver_tables` writes; returns 0, or -1 if there are not as many shares. */
+EXPORT i64 mlver_read_shares(const u8 *stored, i64 classes, const u8 *written, i64 size, u16_any *shares)
+{
+    i64 at = 0;
+    memset(shares, 0, (size_t)classes * SYMBOLS * sizeof *shares);
+    for (i64 class = 0; class < classes; class ++) {
+        if (stored[class] > SYMBOLS) return -1;
+        for (i64 symbol = 0; symbol < stored[class]; symbol++) {
+            if (at == size) return -1;
+            u32 share = written[at++];
+            if (share >= 128) {
+                if (at == size || written[at] >= 128) return -1;
+                share = (share & 127) | (u32)written[at++] << 7;
+            }
+            shares[class * SYMBOLS + symbol] = (uint16_t)share;
+        }
+    }
+    return at == size ? 0 : -1;
+}
+
 /* What symbols are coded by: by class and symbol. */
 typedef struct {
     u32 reciprocal;

@@ -248,6 +248,23 @@ static i64 NAME(learn)(const T *raw, const T *base, i64 count, i64 shift, u64 *k
     return (explained - zeros) * LEARN_GAIN >= taken;
 }
 
+/* Of some of the rows and columns of a matrix: how many more went one way than the other, added up over the columns. */
+static i64 NAME(agreement)(const T *raw, const T *base, i64 rows, i64 columns, i64 row_step, i64 column_step)
+{
+    int32_t balances[LOOKED_AT] = {0};
+    i64 all = 0;
+    for (i64 row = 0; row < rows; row += row_step)
+        for (i64 column = 0, at = 0; column < columns && at < LOOKED_AT; column += column_step, at++) {
+            T was = base[row * columns + column];
+            S moved = (S)(T)(raw[row * columns + column] - was);
+            int up = (moved > 0) - (moved < 0);
+            balances[at] += was >> (BITS - 1) ? -up : up;
+        }
+    for (i64 at = 0; at < LOOKED_AT; at++)
+        all += balances[at] < 0 ? -balances[at] : balances[at];
+    return all;
+}
+
 static i64 NAME(sparse_split)(const T *restrict raw, i64 count, int signs_apart, u8 *restrict places,
                               u8 *restrict signs, T *restrict values)
 {

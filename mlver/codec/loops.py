@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlver.codec import native, portable
-from mlver.codec.shapes import Elements, Expectation, Exponent, Grid, OnGrid, Plane, Sorted, Sorting, Split
+from mlver.codec.shapes import Elements, Expectation, Exponent, Grid, OnGrid, Plane, Sorted, Sorting, Split, Tables
 
 
 class Loops(Protocol):
@@ -35,6 +35,13 @@ class Loops(Protocol):
 
     def learn(self, values: Elements, base: Elements, shift: int) -> Elements | None:
         """Return the commonest difference by the seven bits of the base from `shift` up, if it is so for many."""
+        ...
+
+    def agreement(self, values: Elements, base: Elements, columns: int, row_step: int, column_step: int) -> int:
+        """Return by how many more elements went one way than the other, added up over columns.
+
+        Of whole rows, every `row_step`-th is looked at, and of these every `column_step`-th column, at most 512.
+        """
         ...
 
     def pack_nibbles(self, plane: Plane, start: int, most: int) -> tuple[Plane, Plane] | None:
@@ -101,6 +108,17 @@ class Loops(Protocol):
 
     def count(self, classes: Plane, symbols: Plane) -> npt.NDArray[np.uint32]:
         """Return how often each symbol comes in each class, shape (64, 64)."""
+        ...
+
+    def tables(self, counts: npt.NDArray[np.uint32], few: int, many: int) -> Tables:
+        """Return the tables for symbols that come so often, shape (64, 64): `few` or `many`, by what takes less.
+
+        Classes from the last table up share it.
+        """
+        ...
+
+    def read_shares(self, stored: Plane, written: Plane) -> npt.NDArray[np.uint16] | None:
+        """Return the shares of each class, shape (classes, 64), as tables are stored; None if they are not."""
         ...
 
     def entropy_encode(

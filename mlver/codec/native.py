@@ -30,13 +30,14 @@ from mlver.codec.shapes import (
     Sorted,
     Sorting,
     Split,
+    Tables,
 )
 
 LIBRARY = Path(__file__).parent / "_kernel.so"
 """Where the build puts the compiled kernel."""
 LIBRARY_AVX2 = Path(__file__).parent / "_kernel_avx2.so"
 """The same for machines that have AVX2: about twice as fast."""
-_ABI = 3
+_ABI = 4
 
 
 class _Exponent(ctypes.Structure):
@@ -81,6 +82,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "split": (_I, _P, _P, _I, _I, _P, _P),
     "join": (_I, _P, _P, _P, _I, _I, _P, _P),
     "learn": (_I, _P, _P, _I, _I, _P, _P, _P),
+    "agreement": (_I, _P, _P, _I, _I, _I, _I),
     "sparse_split": (_I, _P, _I, _I, _P, _P, _P),
     "sparse_join": (_I, _P, _P, _I, _P, _I, _P),
     "expect": (_I, _P, ctypes.POINTER(_Expectation), _I, _P),
@@ -94,6 +96,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "pack_nibbles": (_P, _I, _I, _I, _P, _P),
     "unpack_nibbles": (_P, _I, _I, _P, _I, _P),
     "count": (_P, _P, _I, _P),
+    "tables": (_P, _I, _I, _P, _P, _P, _P),
+    "read_shares": (_P, _I, _P, _I, _P),
     "entropy_encode": (_P, _P, _I, _P, _I, _P, _P),
     "entropy_decode": (_P, _I, _P, _I, _I, _P, _P, _I, _P, _P),
 }
@@ -186,6 +190,12 @@ def learn(values: Elements, base: Elements, shift: int) -> Elements | None:
     table = np.empty(TABLE_ENTRIES, values.dtype)
     told = _call("learn", values.itemsize, _at(values), _at(base), values.size, shift, _at(keys), _at(seen), _at(table))
     return table if told else None
+
+
+def agreement(values: Elements, base: Elements, columns: int, row_step: int, column_step: int) -> int:
+    """See `mlver.codec.loops.Loops.agreement`."""
+    rows = values.size // columns
+    return _call("agreement", values.itemsize, _at(values), _at(base), rows, columns, row_step, column_step)
 
 
 def pack_nibbles(plane: Plane, start: int, most: int) -> tuple[Plane, Plane] | None:
@@ -341,6 +351,22 @@ def count(classes: Plane, symbols: Plane) -> npt.NDArray[np.uint32]:
     counts = np.empty((MAX_CLASSES, SYMBOLS), np.uint32)
     _call("count", _at(classes), _at(symbols), classes.size, _at(counts))
     return counts
+
+
+def tables(counts: npt.NDArray[np.uint32], few: int, many: int) -> Tables:
+    """See `mlver.codec.loops.Loops.tables`."""
+    shares = np.empty((MAX_CLASSES, SYMBOLS), np.uint16)
+    stored, written = np.empty(MAX_CLASSES, np.uint8), np.empty(2 * MAX_CLASSES * SYMBOLS, np.uint8)
+    told = (ctypes.c_int64 * 2)()
+    classes = _call("tables", _at(counts), few, many, _at(shares), _at(stored), _at(written), told)
+    return Tables(shares, stored[:classes], written[: told[0]], told[1])
+
+
+def read_shares(stored: Plane, written: Plane) -> npt.NDArray[np.uint16] | None:
+    """See `mlver.codec.loops.Loops.read_shares`."""
+    shares = np.empty((stored.size, SYMBOLS), np.uint16)
+    failed = _call("read_shares", _at(stored), stored.size, _at(written), written.size, _at(shares))
+    return None if failed else shares
 
 
 def entropy_encode(

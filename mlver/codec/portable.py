@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlver.codec.portable_entropy import count, entropy_decode, entropy_encode
+from mlver.codec.portable_entropy import count, entropy_decode, entropy_encode, read_shares, tables
 from mlver.codec.portable_grid import displace, grid_classes, is_displaced, place
 from mlver.codec.portable_levels import classes, is_merged, measure, merge, sort
-from mlver.codec.portable_residuals import expect, unzigzagged, zigzagged
+from mlver.codec.portable_residuals import agreement, expect, unzigzagged, zigzagged
 from mlver.codec.shapes import TABLE_ENTRIES, Elements, Plane, Split
 
 __all__ = [
+    "agreement",
     "classes",
     "count",
     "displace",
@@ -32,9 +33,11 @@ __all__ = [
     "merge",
     "pack_nibbles",
     "place",
+    "read_shares",
     "sort",
     "split",
     "split_sparse",
+    "tables",
     "unpack_nibbles",
 ]
 

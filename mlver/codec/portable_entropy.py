@@ -8,18 +8,108 @@ arXiv:1402.3392.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
-from mlver.codec.shapes import MAX_CLASSES, PROBABILITY_BITS, SLOTS, STATE_LOW, SYMBOLS, Plane
+from mlver.codec.shapes import MAX_CLASSES, PROBABILITY_BITS, SLOTS, STATE_LOW, SYMBOLS, Plane, Tables
 
 _WORD_BITS = 16
+_SMALL = 0x80
+"""A share from here on takes two bytes."""
+_LOG_BITS = 16
+_SHARE_BITS = 629_146
+"""A share takes 1.2 bytes, in units of 2 ** -16 bits."""
 
 
 def count(classes: Plane, symbols: Plane) -> npt.NDArray[np.uint32]:
     """See `mlver.codec.loops.Loops.count`."""
     cells = classes.astype(np.int64) * SYMBOLS + symbols
     return np.bincount(cells, minlength=MAX_CLASSES * SYMBOLS).astype(np.uint32).reshape(MAX_CLASSES, SYMBOLS)
+
+
+def tables(counts: npt.NDArray[np.uint32], few: int, many: int) -> Tables:
+    """See `mlver.codec.loops.Loops.tables`."""
+    size, number = min((_tables_size(_merged(counts, number)), number) for number in (few, many))
+    merged = _merged(counts, number)
+    shares = _shares(merged)
+    shares[number:] = shares[number - 1]
+    classes = int(np.flatnonzero(np.append(True, merged.any(axis=1)))[-1])
+    return Tables(shares, *_written(shares[:classes]), size >> (_LOG_BITS + 3))
+
+
+def _merged(counts: npt.NDArray[np.uint32], number: int) -> npt.NDArray[np.int64]:
+    """Return `counts`, shape (64, 64), with all classes from the last of `number` added up there."""
+    merged = np.zeros(counts.shape, np.int64)
+    merged[:number] = counts[:number]
+    merged[number - 1] += counts[number:].sum(axis=0, dtype=np.int64)
+    return merged
+
+
+def _tables_size(counts: npt.NDArray[np.int64]) -> int:
+    """Return about how many bits symbols and their tables take, in units of 2 ** -16."""
+    shared = _SHARE_BITS * int(np.count_nonzero(counts)) - int(_times_log(counts).sum())
+    return shared + int(_times_log(counts.sum(axis=1)).sum())
+
+
+def _times_log(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return numbers times their binary logarithms, which are rounded down to nine significant bits of the number."""
+    tops = np.frexp(values)[1].astype(np.int64) - 1
+    leading = np.where(tops >= 8, values >> np.maximum(tops - 8, 0), values << np.maximum(8 - tops, 0))
+    return np.where(values > 0, values * ((tops << _LOG_BITS) | _logs()[leading & 0xFF]), 0)
+
+
+@cache
+def _logs() -> npt.NDArray[np.int64]:
+    """Return the fractions of binary logarithms of 1 + i / 256, in units of 2 ** -16."""
+    values, logs = np.arange(256, 512, dtype=np.uint64) << np.uint64(22), np.zeros(256, np.int64)
+    for bit in range(_LOG_BITS - 1, -1, -1):
+        values = values * values >> np.uint64(30)
+        above = values >> np.uint64(31)
+        logs |= above.astype(np.int64) << bit
+        values >>= above
+    return logs
+
+
+def _shares(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16]:
+    """Return shares of 4096 by counts, both of shape (64, 64); none where all symbols are 0."""
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = (counts * SLOTS + totals // 2) // np.maximum(totals, 1)
+    shares = np.maximum(shares, counts > 0)
+    rows = np.arange(len(shares))
+    shares[rows, np.argmax(shares, axis=1)] += SLOTS - shares.sum(axis=1)
+    shares[counts[:, 0] == totals[:, 0]] = 0
+    rounded: npt.NDArray[np.uint16] = shares.astype(np.uint16)
+    return rounded
+
+
+def _written(shares: npt.NDArray[np.uint16]) -> tuple[Plane, Plane]:
+    """Return how many shares are stored of each class, and these."""
+    stored = SYMBOLS - np.argmax(shares[:, ::-1] > 0, axis=1)
+    stored[~shares.any(axis=1)] = 0
+    values = shares[np.arange(SYMBOLS) < stored[:, None]]
+    is_large = values >= _SMALL
+    written = np.empty(values.size + int(np.count_nonzero(is_large)), np.uint8)
+    places = np.arange(values.size) + np.cumsum(is_large) - is_large
+    written[places] = values & (_SMALL - 1) | is_large * np.uint16(_SMALL)
+    written[places[is_large] + 1] = values[is_large] >> 7
+    return stored.astype(np.uint8), written
+
+
+def read_shares(stored: Plane, written: Plane) -> npt.NDArray[np.uint16] | None:
+    """See `mlver.codec.loops.Loops.read_shares`."""
+    goes_on = np.append(False, written >= _SMALL)
+    if goes_on[-1] or (goes_on[1:] & goes_on[:-1]).any() or int(stored.max()) > SYMBOLS:
+        return None
+    starts = np.flatnonzero(~goes_on[:-1])
+    if starts.size != int(stored.sum()):
+        return None
+    values = (written[starts] & (_SMALL - 1)).astype(np.uint16)
+    values[goes_on[1:][starts]] |= written[np.flatnonzero(goes_on)].astype(np.uint16) << 7
+    shares = np.zeros((stored.size, SYMBOLS), np.uint16)
+    shares[np.arange(SYMBOLS) < stored[:, None]] = values
+    return shares
 
 
 def entropy_encode(

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from mlver.codec.shapes import STEP_BITS, TABLE_ENTRIES, Elements, Expectation, Exponent
 
 _MOST_SHIFT = 31
+_LOOKED_AT = 512
+"""Columns of a sample of rows."""
 
 
 def zigzagged(values: Elements, expected: Elements) -> Elements:
@@ -41,6 +43,18 @@ def expect(base: Elements, expectation: Expectation) -> Elements:
         is_negative = base >> (8 * base.itemsize - 1) != 0
         expected += np.where(is_negative, -rounded, rounded).astype(f"<i{base.itemsize}").view(base.dtype)
     return expected
+
+
+def agreement(values: Elements, base: Elements, columns: int, row_step: int, column_step: int) -> int:
+    """See `mlver.codec.loops.Loops.agreement`."""
+    rows = values.size // columns
+    new, old = (
+        each[: rows * columns].reshape(rows, columns)[::row_step, ::column_step][:, :_LOOKED_AT]
+        for each in (values, base)
+    )
+    up = np.sign((new - old).view(f"<i{old.itemsize}")).astype(np.int64)
+    up[old >> (8 * old.itemsize - 1) != 0] *= -1
+    return int(np.abs(up.sum(axis=0)).sum())
 
 
 def exponents(base: Elements, exponent: Exponent) -> npt.NDArray[np.int32]:

@@ -121,11 +121,11 @@ def steps_of(values: Elements, base: Elements, dtype: str, columns: int) -> Expe
     rows = values.size // max(columns, 1)
     if dtype not in _STEPPING or columns < _MIN_COLUMNS or rows < _MIN_ROWS:
         return None
-    old, new = (each[: rows * columns].reshape(rows, columns) for each in (base, values))
-    few = slice(None, None, rows // _MIN_ROWS), slice(None, None, columns // _LOOKED_AT + 1)
-    agreed = np.abs(np.sign(_moved(new[few], old[few])).mean(axis=0)).mean()
-    if agreed < _AGREED:
+    row_step, column_step = rows // _MIN_ROWS, columns // _LOOKED_AT + 1
+    seen = -(-rows // row_step) * -(-columns // column_step)
+    if loops.current.agreement(values, base, columns, row_step, column_step) < _AGREED * seen:
         return None
+    old, new = (each[: rows * columns].reshape(rows, columns) for each in (base, values))
     some = slice(None, None, max(rows // _MAX_ROWS, rows * columns // _STEP_SAMPLE, 1))
     old, moved = old[some], _moved(new[some], old[some])
     exponent = exponent_of(dtype)

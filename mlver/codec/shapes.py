@@ -186,3 +186,20 @@ class OnGrid:
     depths: Plane
     escapes: Elements
     low: Plane
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """By which shares of 4096 symbols are coded; see `mlver.codec.entropy`.
+
+    Attributes:
+        shares: Of each class and symbol, shape (64, 64); none where all symbols of a class are 0.
+        stored: How many shares are stored of each class that there is.
+        written: These.
+        size_bytes: About what the symbols and their tables take.
+    """
+
+    shares: npt.NDArray[np.uint16]
+    stored: Plane
+    written: Plane
+    size_bytes: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from mlver.ops.scan import Source
 from mlver.ops.stat_cache import Stamp
 from mlver.ops.twins import Twin
 
+_Kind = tuple[str, str, int]
+"""A tensor's name but for numbers, its type, and its columns."""
+_NUMBERS = re.compile(r"\d+")
 _TICK_SECONDS = 0.02
 _HEAD_BYTES = 256
 
@@ -37,7 +41,7 @@ class Reading:
         head: Its first bytes.
         chunks: The chunks read so far, in order.
         twins: What each of its tensors may resemble, none if nothing was looked for.
-        guides: What chunks of its tensors said of those after them, by the tensor's number.
+        guides: What chunks of its tensors said of those after them, by the kind of tensor.
     """
 
     source: Source
@@ -48,7 +52,7 @@ class Reading:
     head: bytes
     chunks: list[ChunkRef] = field(default_factory=list)
     twins: Sequence[Twin | None] = ()
-    guides: dict[int, Guide] = field(default_factory=dict)
+    guides: dict[_Kind, Guide] = field(default_factory=dict)
 
     def base(self, span: ChunkSpan) -> Base | None:
         """Return what the chunk at `span` may resemble."""
@@ -58,8 +62,12 @@ class Reading:
         return twin.base(start, span.size_bytes) if twin is not None and twin.is_promising(start) else None
 
     def guide(self, span: ChunkSpan) -> Guide | None:
-        """Return what the chunks before the one at `span` said of it."""
-        return None if span.tensor is None else self.guides.setdefault(span.tensor, Guide())
+        """Return what chunks before the one at `span` said of it, also those of the same matrix of other layers."""
+        if span.tensor is None or self.layout is None:
+            return None
+        tensor = self.layout.tensors[span.tensor]
+        kind = (_NUMBERS.sub("#", tensor.name), tensor.dtype, span.rows.columns)
+        return self.guides.setdefault(kind, Guide())
 
     def learn(self, span: ChunkSpan, helped: bool) -> None:
         """Note whether its base helped the chunk at `span`."""

@@ -231,6 +231,21 @@ def test_chunks_rest_on_bases_of_other_packs(storage: MemoryStorage, index: Chun
     assert (found.root.chunk, bytes(found.root.raw), found.root.depth) == (chunk_id(one), one, 0)
 
 
+def test_chunks_are_located_with_all_that_they_rest_on(storage: MemoryStorage, index: ChunkIndex) -> None:
+    one, two, three, four = similar(4)
+    packs = [store_whole(storage, one), store_against(storage, two, one), store_against(storage, three, two)]
+    store_whole(storage, four)
+    index.refresh(storage)
+    places = ChunkReader(storage, index).locate([chunk_id(three), chunk_id(b"nowhere")])
+    assert {chunk: place.pack for chunk, place in places.items()} == dict(
+        zip(map(chunk_id, [one, two, three]), packs, strict=True)
+    )
+    assert (
+        bytes(ChunkReader(storage, ChunkIndex(open_cache(None, [tables.SCHEMA]))).decode(chunk_id(three), places).raw)
+        == three
+    )
+
+
 def test_copies_that_rest_on_each_other_do_not_hide_a_whole_one(storage: MemoryStorage, index: ChunkIndex) -> None:
     one, two, three = similar(3)
     store_against(storage, one, two)

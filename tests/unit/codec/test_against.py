@@ -583,7 +583,7 @@ def test_symbols_are_the_same_by_both_implementations(lanes: int, count: int) ->
     rng = np.random.default_rng(lanes)
     classes = rng.integers(0, 20, count).astype(np.uint8)
     symbols = np.minimum(rng.geometric(1 / (1 + classes)) - 1, 63).astype(np.uint8)
-    shares = entropy._shares(portable.count(classes, symbols))
+    shares = portable.tables(portable.count(classes, symbols), 13, 64).shares
     assert (native.count(classes, symbols) == portable.count(classes, symbols)).all()
     written = [loop.entropy_encode(classes, symbols, shares, lanes) for loop in (native, portable)]
     assert (written[0][0] == written[1][0]).all()
@@ -592,6 +592,44 @@ def test_symbols_are_the_same_by_both_implementations(lanes: int, count: int) ->
         decoded = loop.entropy_decode(classes, shares, *written[0])
         assert decoded is not None
         assert (decoded == symbols).all()
+
+
+@needs_kernel
+@pytest.mark.parametrize("numbers", [(13, 64), (1, 1), (64, 64)])
+@pytest.mark.parametrize("scale", [0, 1, 30, 5_000, 400_000])
+def test_tables_are_the_same_by_both_implementations(numbers: tuple[int, int], scale: int) -> None:
+    rng = np.random.default_rng(scale)
+    counts = (rng.exponential(scale, (64, 64)) * np.exp(-np.arange(64) / rng.uniform(0.1, 20, (64, 1)))).astype("<u4")
+    counts[rng.integers(0, 64, 9)] = 0
+    counts[rng.integers(0, 64, 9), 1:] = 0
+    found, wanted = native.tables(counts, *numbers), portable.tables(counts, *numbers)
+    assert (found.shares == wanted.shares).all()
+    assert (found.stored == wanted.stored).all()
+    assert (found.written == wanted.written).all()
+    assert found.size_bytes == wanted.size_bytes
+    assert found.size_bytes >= entropy.bits(counts) / 8 * 0.99
+    for loop in (native, portable) if scale else ():
+        read = loop.read_shares(found.stored, found.written)
+        assert read is not None
+        assert (read == found.shares[: len(read)]).all()
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", ["<u2", "<u4"])
+@pytest.mark.parametrize(("rows", "columns", "steps"), [(9, 16, (1, 1)), (100, 700, (11, 2)), (40, 33, (3, 1))])
+def test_agreement_is_the_same_by_both_implementations(
+    dtype: str, rows: int, columns: int, steps: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(rows)
+    base = rng.integers(0, 1 << 16, rows * columns + 5).astype(dtype) << (16 if dtype == "<u4" else 0)
+    new = base + rng.integers(0, 3, base.size).astype(dtype) - base.dtype.type(1)
+    found = {loop.agreement(new, base, columns, *steps) for loop in (native, portable)}
+    assert len(found) == 1
+    assert 0 < found.pop() < rows * columns
+    base |= base.dtype.type(1 << (8 * base.itemsize - 1))  # negative ones, whose bits grow as they fall
+    looked_at = -(-rows // steps[0]) * -(-columns // steps[1])
+    for loop in (native, portable):
+        assert loop.agreement(base - base.dtype.type(1), base, columns, *steps) == looked_at
 
 
 @needs_kernel

@@ -60,6 +60,29 @@ def test_places_of_what_is_not_zero(
         assert out.tolist() == [7 | (0x8000_0000 if signs else 0), 0, 9]
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("stored", "written", "shares"),
+    [
+        ([2, 1], [1, 0x85, 2, 9], [[1, 0x105], [9]]),
+        ([2, 1], [1, 0x85, 2], None),  # fewer shares than there are said to be
+        ([2, 1], [1, 0x85, 2, 9, 9], None),  # more
+        ([2, 1], [1, 9, 0x85], None),  # the last one is cut
+        ([2, 1], [1, 9, 0x85, 0x85], None),  # a share of three bytes
+        ([65], [1] * 65, None),  # more than there are symbols
+    ],
+)
+def test_shares_as_they_are_stored(
+    implementation: loops.Loops, stored: list[int], written: list[int], shares: list[list[int]] | None
+) -> None:
+    found = implementation.read_shares(bytes_of(*stored), bytes_of(*written))
+    if shares is None:
+        assert found is None
+        return
+    assert found is not None
+    assert found.tolist() == [[*each, *[0] * (64 - len(each))] for each in shares]
+
+
 def sorting(count: int) -> Sorting:
     return Sorting(np.full(-(-count // BLOCK), 9, np.uint8), 0, 4, 6)
 
