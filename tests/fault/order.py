@@ -2,6 +2,7 @@
 
 Whoever sees a name relies on all that it names. So when a manifest gets its name, no pack of its store may be one that
 a power cut would take; when an event does, no manifest either; and when a command says that it is done, nothing at all.
+When a pack goes, no manifest that went before may be one that a power cut would bring back.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ def violations(scene: Scene) -> Iterator[str]:
         if call.name.startswith(("link", "rename")):
             name = call.paths[1].removeprefix(f"{scene.world}/")
             early = _too_early(name, disk)
+        elif call.name.startswith("unlink"):
+            name = call.paths[0].removeprefix(f"{scene.world}/")
+            yield from (f"call {number}: {name} goes before {one} is gone for good" for one in _too_late(name, disk))
+            continue
         elif call.tells():
             name, early = "the word that all is done", [name for name in disk.undurable() if _is_promised(name)]
         else:
@@ -51,6 +56,16 @@ def _too_early(name: str, disk: Disk) -> list[str]:
         return []
     below = tuple(f"{match['root']}{kind}/" for kind in _BEFORE[match["kind"]])
     return [other for other in disk.undurable() if below and other.startswith(below) and not _STAGED.search(other)]
+
+
+def _too_late(name: str, disk: Disk) -> list[str]:
+    match = _PUBLISHED.match(name)
+    if match is None or match["kind"] != "packs":
+        return []
+    below = f"{match['root']}manifests/"
+    return [
+        gone for change in disk.pending for gone in change.gone if gone.startswith(below) and gone not in disk.names
+    ]
 
 
 def _is_promised(name: str) -> bool:

@@ -68,6 +68,13 @@ def test_what_was_pulled_is_durable_with_the_folders_on_the_way(name: str) -> No
         assert list(violations(prepare(named(name), folder.resolve() / "scene"))) == []
 
 
+def test_packs_go_when_what_names_them_is_gone_for_good() -> None:
+    with quick_folder() as folder:
+        scene = prepare(named("gc-remote"), folder.resolve() / "scene")
+    assert [call for call in scene.calls if call.name == "unlinkat" and call.paths[0].endswith(".pack")]
+    assert list(violations(scene)) == []
+
+
 @pytest.mark.parametrize("command", [named("push"), named("rename")], ids=str)
 def test_every_call_that_changes_something_is_known(command: Command, tmp_path: Path) -> None:
     world = tmp_path / "world"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlver.errors import IntegrityError, MlverError, RemoteError
-from mlver.history.manifest_blob import chunk_ids, manifest_name
+from mlver.history.manifest_blob import MANIFESTS_FOLDER, chunk_ids, manifest_name
 from mlver.ids import DIGEST_SIZE, ChunkId, ManifestId, PackId
 from mlver.ops.collect.collect import CollectResult, groups_of, planned_result
 from mlver.ops.collect.kept import Horizon, in_order
@@ -131,6 +131,7 @@ class _Collection:
         packs = self._deletable(plan, [*plan.delete, *rewritten])
         self._update_hints(plan, packs)
         self._delete_all(name for identity in gone for name in (hint_name(identity), manifest_name(identity)))
+        self._remote.storage.sync(MANIFESTS_FOLDER)  # one that came back after a power cut would name what is gone
         self._delete_all(map(pack_name, packs))
         self._survey.list_all()
         return replace(
