@@ -19,10 +19,12 @@ from mlver.cli.terminal import detect
 from mlver.cli.text import escape_block
 from mlver.errors import MlverError
 from mlver.expressions import ExpressionError
+from mlver.store.failures import hint_in
 from mlver.store.remote.secrets import without_secrets_in
 
 USAGE = 2
 BUG = 70  # EX_SOFTWARE of sysexits.h
+_PACKAGE = "mlver"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ def describe(error: Exception) -> Failure:
     if isinstance(error, OSError) and error.errno is not None:
         where = "" if error.filename is None else f": {os.fsdecode(error.filename)!r}"
         return Failure(MlverError.kind, f"{os.strerror(error.errno)}{where}.", None, MlverError.exit_code)
+    if _is_of_a_library(error):
+        return _describe_library(error)
     name = type(error).__name__
     return Failure(
         "bug",
@@ -58,6 +62,31 @@ def describe(error: Exception) -> Failure:
         "This is a bug in mlver. Please report it, with the traceback above.",
         BUG,
     )
+
+
+def _is_of_a_library(error: Exception) -> bool:
+    """Tell whether it is the import of a library that failed, by an `ImportError` or else in the library's own body."""
+    if isinstance(error, ImportError):
+        return not (error.name or "").startswith(_PACKAGE)
+    frame = None
+    step = error.__traceback__
+    while step is not None:
+        frame, step = step.tb_frame, step.tb_next
+    if frame is None or frame.f_code.co_name != "<module>":
+        return False
+    return not str(frame.f_globals.get("__name__")).startswith(_PACKAGE)
+
+
+def _describe_library(error: Exception) -> Failure:
+    """Say what kept a library from being loaded: of those that wrap what happened in advice, what happened."""
+    reason: BaseException = error
+    step: BaseException | None = error
+    while step is not None:
+        reason = step if isinstance(step, ImportError) else reason
+        step = step.__cause__ or step.__context__
+    text = " ".join(str(reason).split()).rstrip(".")
+    hint = hint_in(text) or "Its installation is not whole, or does not fit: install mlver again."
+    return Failure(MlverError.kind, f"Cannot load a library that mlver needs: {text}.", hint, MlverError.exit_code)
 
 
 def _describe_click(error: click.ClickException) -> Failure:

@@ -37,3 +37,8 @@ def storage_error(error: OSError, verb: str, path: str) -> MlverError:
         )
     reason = os.strerror(error.errno) if error.errno else str(error)
     return MlverError(f"Cannot {verb} '{path}': {reason}.", hint=_HINTS.get(error.errno or 0))
+
+
+def hint_in(text: str) -> str | None:
+    """Return what helps against the first known refusal that a text bears the name of; None if it bears none."""
+    return next((hint for number, hint in _HINTS.items() if os.strerror(number) in text), None)

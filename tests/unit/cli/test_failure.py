@@ -33,6 +33,38 @@ def test_system_error_names_the_file() -> None:
     assert failure == Failure("error", "Permission denied: '/a/b'.", None, 1)
 
 
+def _raised(source: str, name: str) -> Exception:
+    """Return what the body of a module of this name raises."""
+    try:
+        exec(compile(source, f"{name}.py", "exec"), {"__name__": name})
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        return error
+    raise AssertionError(source)
+
+
+def test_a_library_that_cannot_be_loaded_is_no_bug() -> None:
+    text = "/usr/lib/x.so: cannot open shared object file: Too many open files"
+    limit = "Too many files are open at once; raise the limit with 'ulimit -n'."
+    expected = Failure("error", f"Cannot load a library that mlver needs: {text}.", limit, 1)
+    assert describe(ImportError(text, name="x")) == expected
+    wrapped = (
+        f"try: raise ImportError({text!r})\nexcept ImportError as error: raise ImportError('Read this.') from error"
+    )
+    assert describe(_raised(wrapped, "numpy")) == expected
+    failure = describe(ModuleNotFoundError("No module named 'numpy'", name="numpy"))
+    assert failure.message == "Cannot load a library that mlver needs: No module named 'numpy'."
+    assert failure.hint is not None
+    assert "install mlver again" in failure.hint
+
+
+def test_what_fails_in_the_body_of_a_library_is_no_bug_and_in_that_of_a_module_of_mlver_is() -> None:
+    source = "{}.datetime_CAPI"
+    assert describe(_raised(source, "numpy._core")).exit_code == 1
+    assert describe(_raised(source, "mlver.codec.planes")).kind == "bug"
+    assert describe(_raised("def f(): {}.x\nf()", "numpy")).kind == "bug"
+    assert describe(ImportError("cannot import name 'x' from 'mlver.ids'", name="mlver.ids")).kind == "bug"
+
+
 def test_click_errors_are_usage() -> None:
     assert describe(click.BadParameter("is odd")) == Failure("usage", "Invalid value: is odd.", None, 2)
 
