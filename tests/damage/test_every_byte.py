@@ -29,7 +29,8 @@ def test_damage_is_noticed_or_without_effect(make: Callable[[Path], None]) -> No
 
 def test_a_repository_that_notices_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sweep is no proof unless it can fail."""
-    monkeypatch.setattr(sweeping, "answers", lambda home: {"verify": True, "x": (home / ".mlver/format").read_bytes()})
+    answer = lambda home, asked: {"verify": True, "x": (home / ".mlver/format").read_bytes()}  # noqa: E731
+    monkeypatch.setattr(sweeping, "answers", answer)
     for name, problems in (("names/000000000000.json", 0), ("format", 1)):
         monkeypatch.setattr(sweeping, "damages", lambda _, name=name: iter([sweeping.Damage(name, 0, False)]))
         tally, _, _ = sweep(build, 1)
