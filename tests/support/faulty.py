@@ -83,7 +83,7 @@ class FaultyStorage:
         self.calls: list[tuple[str, str]] = []
         self._faults: list[Fault] = []
         self._alter: dict[str, Callable[[bytes], bytes]] = {}
-        self._hidden: set[str] = set()
+        self._hidden: dict[str, int] = {}
 
     def fail(
         self,
@@ -107,9 +107,9 @@ class FaultyStorage:
         """Let a blob be read as `change` of its bytes; its size changes with it."""
         self._alter[name] = change
 
-    def hide(self, folder: str) -> None:
-        """List a folder as empty: the lie of a storage that takes an error for an empty answer."""
-        self._hidden.add(folder)
+    def hide(self, folder: str, kept: int = 0) -> None:
+        """List only the first names of a folder: the lie of a storage that takes an error for the end of the answer."""
+        self._hidden[folder] = kept
 
     def _add(self, fault: Fault) -> Fault:
         if fault.operation not in OPERATIONS:
@@ -148,7 +148,7 @@ class FaultyStorage:
 
     def list(self, folder: str) -> list[str]:
         """See `Storage.list`."""
-        return self.call("list", folder, lambda: [] if folder in self._hidden else self.inner.list(folder))
+        return self.call("list", folder, lambda: self.inner.list(folder)[: self._hidden.get(folder)])
 
     def create(self, name: str, data: Buffer) -> bool:
         """See `Storage.create`."""

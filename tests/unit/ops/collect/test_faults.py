@@ -88,20 +88,26 @@ def test_any_call_that_fails_leaves_all_that_is_used(trained: Home, copies: Copi
 
 
 @pytest.mark.parametrize("folder", ["packs", "manifests", "log", "names", "log/m"])
-def test_a_folder_that_is_listed_as_empty_is_no_reason_to_delete_what_is_used(trained: Home, folder: str) -> None:
-    def wrap(inner: object) -> FaultyStorage:
-        lying = FaultyStorage(inner)  # type: ignore[arg-type]
-        lying.hide(folder)
-        return lying
+def test_a_listing_that_is_cut_short_is_no_reason_to_delete_what_is_used(
+    trained: Home, copies: Copies, folder: str
+) -> None:
+    """After any number of names, none included."""
+    for kept in range(len(list((trained.path / ".mlver" / folder).iterdir()))):
+        home = copies(trained)
 
-    opened = open_with(trained.path, wrap)
-    try:
-        collect(opened, 0)
-    except MlverError:
-        pass
-    finally:
-        opened.close()
-    assert trained.check() == LEFT
+        def wrap(inner: object, kept: int = kept) -> FaultyStorage:
+            lying = FaultyStorage(inner)  # type: ignore[arg-type]
+            lying.hide(folder, kept)
+            return lying
+
+        opened = open_with(home.path, wrap)
+        try:
+            collect(opened, 0)
+        except MlverError:
+            pass
+        finally:
+            opened.close()
+        assert home.check() == LEFT, kept
 
 
 # Others at the same time. Each of two commands is stopped once, at every pair of calls (or some of them).
