@@ -1,28 +1,33 @@
 """The fault harness in full: `python -m tests.fault [WHAT...] [--command NAME...]`.
 
 WHAT is one of `names` (each call that is made is known), `order` (of what is published), `crash` (power cuts), `kill`,
-and the errors `EIO`, `ENOSPC`, `EMFILE` and `ENOLCK`; by itself, all of them.
+the errors `EIO`, `ENOSPC`, `EMFILE` and `ENOLCK`, and `imports` (EMFILE where something is imported); by itself, all of
+them.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import cycle, islice
+from multiprocessing import SimpleQueue
 from pathlib import Path
 
 from tests.fault.commands import COMMANDS, named
 from tests.fault.crashes import check, crash_states
-from tests.fault.injection import FAULTS, Outcome, inject, targets
+from tests.fault.injection import FAULTS, Outcome, inject, refuse_imports, targets
 from tests.fault.order import published, violations
 from tests.fault.scene import prepare
 from tests.fault.tracing import HARMLESS, MUTATING, missing_tools, names_made
 
 _MEMORY = "/dev/shm"
+IMPORTS = "imports"
 EVERY = 8
 """Of so many crash states, in one the command is given again, too."""
 
@@ -63,6 +68,15 @@ def ordered(name: str, folder: Path) -> Outcome:
     return Outcome(count, count, 1, problems=list(violations(scene)))
 
 
+def imported(names: Sequence[str], folder: Path) -> Outcome:
+    """Let there be too many open files at each file that any command imports, once."""
+    total = Outcome()
+    known: set[str] = set()
+    for name in names:
+        total.add(refuse_imports(prepare(named(name), folder / name), known))
+    return total
+
+
 CHECKS: dict[str, Callable[[str, Path], Outcome]] = {
     "names": unknown_names,
     "order": ordered,
@@ -71,16 +85,26 @@ CHECKS: dict[str, Callable[[str, Path], Outcome]] = {
 }
 
 
-def _check(what: str, name: str) -> Outcome:
+def _check(what: str, names: Sequence[str]) -> Outcome:
     logging.getLogger("mlver").setLevel(logging.ERROR)  # what is only at a remote is told each time
     with tempfile.TemporaryDirectory(dir=_MEMORY if Path(_MEMORY).is_dir() else None) as folder:
-        return CHECKS[what](name, Path(folder).resolve() / "scene")
+        place = Path(folder).resolve() / "scene"
+        return imported(names, place) if what == IMPORTS else CHECKS[what](names[0], place)
+
+
+def _settle(processors: SimpleQueue[int]) -> None:
+    """Stay on one processor: strace and what it watches take turns, and are slow to do so across two."""
+    os.sched_setaffinity(0, {processors.get()})
+
+
+def _show(what: str, name: str, outcome: Outcome) -> None:
+    print(f"{what:7} {name:10} {outcome}", *outcome.problems, sep="\n    BROKEN ", flush=True)
 
 
 def main(arguments: list[str]) -> int:
     """Run what was asked for, and return 1 if anything is not as promised."""
     parser = argparse.ArgumentParser(prog="python -m tests.fault", description=__doc__)
-    parser.add_argument("what", nargs="*", metavar="WHAT", choices=[*CHECKS, []])
+    parser.add_argument("what", nargs="*", metavar="WHAT", choices=[*CHECKS, IMPORTS, []])
     parser.add_argument("--command", nargs="*", choices=[command.name for command in COMMANDS], default=[])
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args(arguments)
@@ -88,22 +112,17 @@ def main(arguments: list[str]) -> int:
         sys.exit(reason)
     names = asked.command or [command.name for command in COMMANDS]
     broken = False
-    for what in asked.what or CHECKS:
+    for what in asked.what or (*CHECKS, IMPORTS):
         total = Outcome()
-        with ProcessPoolExecutor(asked.jobs) as pool:
-            for name, outcome in zip(names, pool.map(partial(_check, what), names), strict=True):
-                print(
-                    f"{what:7} {name:10} {outcome.hit:5} of {outcome.wanted:5}, {len(outcome.problems)} broken promises"
-                )
-                for problem in outcome.problems:
-                    print(f"    BROKEN {problem}")
-                sys.stdout.flush()
-                total.wanted += outcome.wanted
-                total.hit += outcome.hit
-                total.problems += outcome.problems
-        print(
-            f"{what:7} {'all':10} {total.hit:5} of {total.wanted:5}, {len(total.problems)} broken promises", flush=True
-        )
+        groups = [tuple(names)] if what == IMPORTS else [(name,) for name in names]
+        processors: SimpleQueue[int] = SimpleQueue()
+        for processor in islice(cycle(os.sched_getaffinity(0)), asked.jobs):
+            processors.put(processor)
+        with ProcessPoolExecutor(asked.jobs, initializer=_settle, initargs=(processors,)) as pool:
+            for group, outcome in zip(groups, pool.map(partial(_check, what), groups), strict=True):
+                _show(what, group[0] if what != IMPORTS else "each", outcome)
+                total.add(outcome)
+        print(f"{what:7} {'all':10} {total}", flush=True)
         broken = broken or bool(total.problems)
     return int(broken)
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fault.scene import Scene, manners
-from tests.fault.tracing import KILL, NAMES, OPENING, SYNCS, Call, Ended, interfere
+from tests.fault.starting import Fresh, Warm, Watched
+from tests.fault.tracing import KILL, NAMES, OPENING, SYNCS, Call, Ended, interfere, record, refuse
 
 FAULTS = {
     "kill": KILL,
@@ -24,6 +25,11 @@ FAULTS = {
 }
 _TRIES = 24
 _ABSENT = 3
+Which = tuple[tuple[str, ...], int]
+"""A kind of call, and which of these."""
+_MARGIN = 100
+"""More calls of one name than a process makes that a command starts."""
+_MAIN = "/mlver/cli/__pycache__/main."
 _CACHE = re.compile(r"\.sqlite(-journal)?$")
 
 
@@ -42,15 +48,27 @@ class Outcome:
     wanted: int = 0
     hit: int = 0
     runs: int = 0
-    absent: Counter[tuple[tuple[str, ...], int]] = field(default_factory=Counter)
+    absent: Counter[Which] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        gone = sum(count == _ABSENT for count in self.absent.values())
+        told = f"{self.hit:5} of {self.wanted:5}, {len(self.problems)} broken promises"
+        return f"{told}, {self.runs} runs, {gone} calls that were made but once"
+
+    def add(self, other: Outcome) -> None:
+        """Count what came of another command, too."""
+        self.wanted += other.wanted
+        self.hit += other.hit
+        self.runs += other.runs
+        self.absent += other.absent
+        self.problems += other.problems
 
 
 def targets(scene: Scene, fault: str) -> list[Call]:
     """Return the calls of a recorded command at which a fault makes sense."""
     if fault == "EMFILE":
-        inside = next(number for number, call in enumerate(scene.calls) if call.is_in(scene.world))
-        return [call for call in scene.calls[inside:] if call.name in OPENING]
+        return [call for call in _in_main(scene) if call.name in OPENING and not call.is_code()]
     if fault == "ENOLCK":
         return [call for call in scene.calls if call.name == "flock" or "SETLK" in call.flags]
     return scene.targets()
@@ -64,37 +82,80 @@ def inject(scene: Scene, fault: str, wanted: Iterable[Call]) -> Outcome:
         fault: One of `FAULTS`.
         wanted: Calls of `scene.calls`.
     """
+    with Warm(scene.modules) as warm:
+        return _inject(warm, scene, fault, wanted)
+
+
+def _inject(watched: Watched, scene: Scene, fault: str, wanted: Iterable[Call]) -> Outcome:
     numbered = _numbered(scene, scene.calls)
     left = {numbered[id(call)]: call for call in wanted}
     outcome = Outcome(wanted=len(left))
     for _ in range(_TRIES):
-        for which, call in list(left.items()):
+        for which in list(left):
             if which not in left:
                 continue  # hit in the place of another one
-            ended = _once(scene, fault, call)
+            ended = _once(watched, scene, fault, left[which])
             outcome.runs += 1
             outcome.problems += [f"{fault} at {_told(which)}: {problem}" for problem in _problems(scene, fault, ended)]
-            made = _numbered(scene, ended.calls)
             if ended.hit is not None:
-                left.pop(made[id(ended.hit)], None)
-                continue
-            found = [other for other in ended.calls if made[id(other)] == which]
-            if found:
-                left[which] = found[0]
-                continue
-            outcome.absent[which] += 1
-            if outcome.absent[which] == _ABSENT:  # what SQLite writes depends on the sizes of things like times
-                del left[which]
-                outcome.wanted -= 1
+                left.pop(_numbered(scene, ended.calls)[id(ended.hit)], None)
+            if which in left and not _find(left, which, _again(watched, scene, ended)):
+                outcome.absent[which] += 1
+                if outcome.absent[which] == _ABSENT:  # what SQLite writes depends on the sizes of things like times
+                    del left[which]
+                    outcome.wanted -= 1
     outcome.hit = outcome.wanted - len(left)
     outcome.problems += [f"{fault} at {_told(which)}: was never reached" for which in left]
     return outcome
 
 
-def _once(scene: Scene, fault: str, call: Call) -> Ended:
+def _find(left: dict[Which, Call], which: Which, made: dict[Which, Call]) -> bool:
+    """Note where calls were made this time; tell whether one of them was."""
+    left |= {other: made[other] for other in left if other in made}
+    return which in made
+
+
+def _again(watched: Watched, scene: Scene, ended: Ended) -> dict[Which, Call]:
+    """Return what calls the command makes where nothing is in its way, as it may not have been in the last run."""
+    calls = ended.calls
+    if ended.hit is not None:
+        scene.restore()
+        calls = record(watched, scene.command.argv, scene.world / "repo", scene.trace)
+    numbered = _numbered(scene, calls)
+    return {numbered[id(call)]: call for call in calls}
+
+
+def refuse_imports(scene: Scene, known: set[str]) -> Outcome:
+    """Run a command once for each file and folder that it opens to import something, of which there are too many open.
+
+    Args:
+        scene: The command.
+        known: Places that were tried already; those that are tried now are put to them.
+    """
+    places = {call.asked_for(): None for call in _in_main(scene) if call.is_code()}
+    new = [place for place in places if place not in known]
+    known.update(new)
+    outcome = Outcome(wanted=len(new), runs=len(new))
+    for place in new:
+        scene.restore()
+        ended = refuse(Fresh(), scene.command.argv, scene.world / "repo", scene.trace, place, "EMFILE")
+        outcome.hit += ended.hit is not None
+        outcome.problems += [f"import from {place}: {problem}" for problem in _problems(scene, "EMFILE", ended)]
+    return outcome
+
+
+def _in_main(scene: Scene) -> list[Call]:
+    """Return the calls from when mlver had begun: what keeps Python from starting is none of its concern."""
+    start = next(number for number, call in enumerate(scene.calls) if call.is_code() and _MAIN in call.paths[0])
+    return list(scene.calls[start + 1 :])
+
+
+def _once(watched: Watched, scene: Scene, fault: str, call: Call) -> Ended:
     scene.restore()
     follow = (*NAMES, *SYNCS) if call.name in SYNCS and fault != "kill" else ()
-    return interfere(scene.command.argv, scene.world / "repo", scene.trace, call, FAULTS[fault], follow=follow)
+    padding = _MARGIN + max(other.nth for other in scene.calls if other.name == call.name)
+    folder = scene.world / "repo"
+    return interfere(watched, scene.command.argv, folder, scene.trace, call, FAULTS[fault], padding, follow)
 
 
 def _problems(scene: Scene, fault: str, ended: Ended) -> Iterator[str]:
@@ -120,7 +181,7 @@ def flushed_again(calls: list[Call], failed: Call) -> Iterator[str]:
             yield f"{path} is published after its flush had failed"
 
 
-def _numbered(scene: Scene, calls: Iterable[Call]) -> dict[int, tuple[tuple[str, ...], int]]:
+def _numbered(scene: Scene, calls: Iterable[Call]) -> dict[int, Which]:
     """Say of each call which of its kind it is: the same in every run, whatever the threads do."""
     counted: Counter[tuple[str, ...]] = Counter()
     numbered = {}
@@ -131,6 +192,6 @@ def _numbered(scene: Scene, calls: Iterable[Call]) -> dict[int, tuple[tuple[str,
     return numbered
 
 
-def _told(which: tuple[tuple[str, ...], int]) -> str:
+def _told(which: Which) -> str:
     (name, *places), number = which
     return f"{name} {' '.join(places)} ({number})"

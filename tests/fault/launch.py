@@ -22,6 +22,8 @@ MARK = -1000
 """The thread that was started as the nth begins with `ftruncate(MARK - n, 0)`, which fails and changes nothing."""
 PAD = "MLVER_TEST_PAD"
 """The variable that names the call to pad, and how often: `fsync:256`."""
+MODULES = "MLVER_TEST_MODULES"
+"""The variable that names the file to write the names of all modules to that were imported."""
 KILLING = signal.SIGUSR2
 
 
@@ -59,9 +61,16 @@ def number_threads(padded: str, count: int) -> None:
     pad(0)
 
 
-if __name__ == "__main__":
-    name, _, times = os.environ.pop(PAD, "").partition(":")
-    number_threads(name, int(times or 0))
+def _run() -> int:
     from mlver.cli.main import main
 
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    name, _, times = os.environ.pop(PAD, "").partition(":")
+    noted = os.open(os.environ.pop(MODULES, os.devnull), os.O_WRONLY | os.O_CREAT)  # before anything else is opened
+    number_threads(name, int(times or 0))
+    code = _run()
+    os.write(noted, "\n".join(sys.modules).encode())
+    sys.exit(code)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mlver.cli.main import run
 from tests.fault.commands import Command, Look, look
+from tests.fault.starting import Fresh
 from tests.fault.tracing import Call, Ended, record
 
 DOCUMENTED = frozenset({0, 1, 2, 10, 12, 13, 14, 15})
@@ -31,6 +32,7 @@ class Scene:
         world: Where its world is: always the same place, since a repository knows where its remote is.
         start: A copy of the world as it was before.
         calls: What the command asked for.
+        modules: What it imported.
         before: What was to be seen before.
         after: And afterwards.
     """
@@ -39,6 +41,7 @@ class Scene:
     world: Path
     start: Path
     calls: tuple[Call, ...]
+    modules: tuple[str, ...]
     before: Look
     after: Look
 
@@ -114,8 +117,9 @@ def prepare(command: Command, folder: Path) -> Scene:
     shutil.copytree(world, start, symlinks=True)
     shutil.rmtree(world)
     shutil.copytree(start, world, symlinks=True)  # as old as it will be when it is restored
-    calls = record(command.argv, world / "repo", folder / "trace")
-    return Scene(command, world, start, tuple(calls), before, look(world))
+    calls = record(Fresh(folder / "modules"), command.argv, world / "repo", folder / "trace")
+    modules = (folder / "modules").read_text().split()
+    return Scene(command, world, start, tuple(calls), tuple(modules), before, look(world))
 
 
 def give(argv: tuple[str, ...], folder: Path) -> tuple[int, str]:

@@ -15,7 +15,8 @@ from mlver.repository import Repository
 from tests.fault.commands import named, write_model
 from tests.fault.injection import inject, targets
 from tests.fault.scene import prepare
-from tests.fault.tracing import command_line, missing_tools
+from tests.fault.starting import command_line
+from tests.fault.tracing import missing_tools
 from tests.support.places import quick_folder
 from tests.support.process import environment
 

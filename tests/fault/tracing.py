@@ -12,11 +12,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
-from tests.fault.launch import KILLING, MARK, PAD
-from tests.support.process import environment
+from tests.fault.launch import KILLING, MARK
+from tests.fault.starting import Fresh, Watched
+from tests.support.process import PROJECT
 
 NAMES = (
     *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat"),
@@ -48,6 +48,8 @@ _ENTRY = re.compile(r"(\w+)\(")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _ON = re.compile(r"(?P<number>\d+|AT_FDCWD)<(?P<path>(?:\\x[0-9a-f]{2})*)>")
 _MARK = re.compile(r"ftruncate\((-\d+), 0\)")
+_MADE_UP = re.compile(r"[0-9a-f]*\d[0-9a-f-]{4,}|tmp\w{8}|(?<=/owner\.)\w{8}|pipe:.*")
+_CODE = (sys.prefix, sys.base_prefix, str(PROJECT), "/usr/lib", "/lib", "/etc/ld.so")
 _CHANGING = re.compile(r"O_CREAT|O_TRUNC")
 
 
@@ -89,14 +91,24 @@ class Call:
         """Tell whether it is about something in a folder."""
         return any(path.startswith(f"{world}/") for path in self.paths)
 
+    def is_code(self) -> bool:
+        """Tell whether it opens what is imported, or a folder to look for that."""
+        return self.name == "openat" and self.paths[0].startswith(_CODE)
+
+    def asked_for(self) -> str:
+        """Return the path that an `openat` was given, where links in it are not followed."""
+        (text, *_) = _TEXT.findall(self.flags)
+        on = _ON.search(self.flags)
+        return str(Path(_path(on["path"]) if on else "", _path(text)))
+
     def tells(self) -> bool:
-        """Tell whether it writes to standard output."""
-        return self.name == "write" and self.descriptor == 1
+        """Tell whether it writes to standard output, and is not of a process that the command has started."""
+        return self.name == "write" and self.descriptor == 1 and self.thread >= 0
 
     def kind(self, world: Path) -> tuple[str, ...]:
         """Return what is the same for this call in another run: made-up names and numbers are left out."""
         places = (path.removeprefix(str(world)) for path in self.paths)
-        return (self.name, *(re.sub(r"[0-9a-f]*\d[0-9a-f-]{4,}|tmp\w{8}|pipe:.*", "#", place) for place in places))
+        return (self.name, *(_MADE_UP.sub("#", place) for place in places))
 
 
 def missing_tools() -> str | None:
@@ -105,53 +117,25 @@ def missing_tools() -> str | None:
         return "the fault harness needs Linux"
     if shutil.which("strace") is None:
         return "THE FAULT HARNESS DID NOT RUN: install strace"
-    tried = subprocess.run(["strace", *_bpf(), "-qq", "-o", "/dev/null", "true"], check=False, capture_output=True)
+    tried = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], check=False, capture_output=True)
     return f"THE FAULT HARNESS DID NOT RUN: strace may not trace here: {tried.stderr!r}" if tried.returncode else None
 
 
-@cache
-def _bpf() -> tuple[str, ...]:
-    """Return the option by which only calls that are asked for are stopped at, if this strace has it."""
-    tried = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "true"]
-    done = subprocess.run(tried, check=False, capture_output=True)
-    return ("--seccomp-bpf",) if done.returncode == 0 else ()
-
-
-def command_line(argv: Sequence[str]) -> list[str]:
-    """Return how mlver is started here; no bytecode is written, which would only blur the trace."""
-    return [sys.executable, "-B", "-m", "tests.fault.launch", *argv]
-
-
-def surroundings(pad: str = "") -> dict[str, str]:
-    """Return the environment of a command that is traced; threads of BLAS are none that Python starts."""
-    return environment(OPENBLAS_NUM_THREADS="1", **({PAD: pad} if pad else {}))
-
-
-def record(argv: Sequence[str], folder: Path, trace: Path) -> list[Call]:
+def record(watched: Watched, argv: Sequence[str], folder: Path, trace: Path) -> list[Call]:
     """Run a command to its end, and return all calls that change or flush something, also those that failed.
 
     Raises:
         AssertionError: The command failed.
     """
-    options = ["-qq", "-f", *_bpf(), "-y", "-xx", "-s", "100000000", "-o", str(trace)]
-    strace = ["strace", *options, "-e", f"trace={','.join(_FOLLOWED)}"]
-    done = subprocess.run(
-        [*strace, *command_line(argv)], cwd=folder, env=surroundings(), check=False, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    options = ["-qq", "-y", "-xx", "-s", "100000000", "-o", str(trace), "-e", f"trace={','.join(_FOLLOWED)}"]
+    done = watched.run(argv, folder, options)
+    assert done.returncode == 0, done.stderr
     return parse(trace.read_text())
 
 
 def names_made(argv: Sequence[str], folder: Path, trace: Path) -> set[str]:
     """Run a command to its end, and return the names of all calls it makes that are about files or descriptors."""
-    options = ["-qq", "-f", *_bpf(), "-s", "0", "-o", str(trace), "-e", "trace=%file,%desc,%network"]
-    subprocess.run(
-        ["strace", *options, *command_line(argv)],
-        cwd=folder,
-        env=surroundings(),
-        check=False,
-        capture_output=True,
-    )
+    Fresh().run(argv, folder, ["-qq", "-s", "0", "-o", str(trace), "-e", "trace=%file,%desc,%network"])
     return set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
 
 
@@ -244,7 +228,7 @@ def _call(name: str, arguments: str, result: str, ended: str) -> Call:
         folders += folders[-1:] * (len(names) - len(folders))
         paths = tuple(str(Path(folder, given)) for folder, given in zip(folders, names, strict=False))
         return Call(name, paths, b"", numbers, -1, arguments)
-    paths = tuple(path for _, path in on)
+    paths = tuple(path for _, path in on if name != "pipe2")  # which has none where it fails
     if name == "lseek" and not ended:
         numbers = (int(result),)
     if name in ("write", "writev", "pwrite64", "pwritev") and not ended:
@@ -280,37 +264,53 @@ KILL = f"signal={KILLING.name}"
 
 
 def interfere(
-    argv: Sequence[str], folder: Path, trace: Path, target: Call, fault: str, *, follow: Iterable[str] = ()
+    watched: Watched,
+    argv: Sequence[str],
+    folder: Path,
+    trace: Path,
+    target: Call,
+    fault: str,
+    padding: int,
+    follow: Iterable[str] = (),
 ) -> Ended:
     """Run a command of which one system call fails or kills it.
 
     Args:
+        watched: Starts it.
         argv: The command line.
         folder: Where.
         trace: A file for strace.
         target: The call, as it was recorded: its name, thread and number count.
         fault: `KILL`, `error=EIO` and the like.
+        padding: More calls of that name than any thread or child process makes; see `tests.fault.launch`.
         follow: Names of other calls to write down.
     """
     names = {"execve", "ftruncate", target.name, *follow}
-    padding = 1000 if target.name == "openat" else 200
-    assert target.nth < padding
     nth = padding * (target.thread + 1) + target.nth + (target.name == "ftruncate" and target.thread > 0)
-    # A signal is not sent from where the kernel's filter stops a call, only from where each call is stopped.
-    filtering = _bpf() if fault != KILL else ()
-    options = ["-qq", "-f", *filtering, "-y", "-xx", "-s", "0", "-o", str(trace), "-e", f"trace={','.join(names)}"]
+    options = ["-qq", "-y", "-xx", "-s", "0", "-o", str(trace), "-e", f"trace={','.join(names)}"]
     options += ["-e", f"inject={target.name}:{fault}:when={nth}"]
-    done = subprocess.run(
-        ["strace", *options, *command_line(argv)],
-        cwd=folder,
-        env=surroundings(f"{target.name}:{padding}"),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = watched.run(argv, folder, options, target.name, padding)
     calls = parse(trace.read_text(), padding)
     killed = done.returncode < 0 and fault == KILL
     wanted = (target.name, target.thread, target.nth)
     hits = [call for call in calls if (call.name, call.thread, call.nth) == wanted and (call.injected or killed)]
     return Ended(done.returncode, done.stdout, done.stderr, hits[0] if hits else None, calls)
+
+
+def refuse(watched: Watched, argv: Sequence[str], folder: Path, trace: Path, place: str, error: str) -> Ended:
+    """Run a command that may not open one place when it first wants to; others it may, whatever their number.
+
+    Args:
+        watched: Starts it.
+        argv: The command line.
+        folder: Where.
+        trace: A file for strace.
+        place: The path, as it was asked for.
+        error: Such as `EMFILE`.
+    """
+    options = ["-qq", "-y", "-xx", "-o", str(trace), "-P", place, "-e", "trace=openat"]
+    done = watched.run(argv, folder, [*options, "-e", f"inject=openat:error={error}:when=1"])
+    calls = parse(trace.read_text())
+    return Ended(
+        done.returncode, done.stdout, done.stderr, next((call for call in calls if call.injected), None), calls
+    )
