@@ -24,7 +24,7 @@ Level = codec.Effort
 MAX_CHAIN = 8
 """Chunks that are decoded one after another before a chunk that is written here."""
 _AFRESH = 64
-"""One chunk in so many of a tensor is asked how it is best encoded, whatever those before it said."""
+"""One chunk in so many is asked how it is best encoded, whatever those before it said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Base:
 
 
 class Guide:
-    """What chunks of one tensor say of how those after them are best encoded. Safe in any thread."""
+    """What chunks of one kind of tensor say of how those after them are best encoded. Safe in any thread."""
 
     def __init__(self) -> None:
         self._choice: codec.Choice | None = None
@@ -68,7 +68,7 @@ class Piece:
         dtype: Element type if it lies in a tensor.
         base: What it may resemble.
         rows: Where in the rows of its tensor it lies, if it lies in one.
-        guide: What the chunks before it in its tensor say.
+        guide: What the chunks of its kind before it say.
     """
 
     raw: Buffer

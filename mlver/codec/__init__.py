@@ -95,7 +95,7 @@ def encode(
         columns: Elements in a row of the tensor: its last dimension, if it has more than one; 0 if it has no rows. The
             rows of an embedding may have moved alike, and what was added may be of low rank.
         column: The column of the first element.
-        choice: How a chunk before it in the same tensor was encoded: it is encoded likewise if that makes about as much
+        choice: How a chunk of its kind was encoded before it: it is encoded likewise if that makes about as much
             of it as of the other, and what suits it best is found out anew if not.
 
     Raises:

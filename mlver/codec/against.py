@@ -93,7 +93,7 @@ def encode(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: Choi
 
 
 def _as_before(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: Choice) -> Encoded | None:
-    """Encode a chunk as one before it in its tensor was; None if that was without a base, or does not suit this one."""
+    """Encode a chunk as one of its kind before it was; None if that was without a base, or does not suit this one."""
     if choice.encoding not in _DECODERS:
         return None
     view = plain_view(raw, place.dtype, base, choice.has_table)

@@ -49,7 +49,7 @@ class Method(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How a chunk was encoded, for those after it in the same tensor: finding that out takes longer than doing it.
+    """How a chunk was encoded, for those after it of its kind: finding that out takes longer than doing it.
 
     Attributes:
         encoding: PLANES, DELTA or LEVELS.
