@@ -129,8 +129,6 @@ def _bare(index: VersionIndex, word: str, current: str | None) -> Resolved:
     if artifact is None:
         hint = _artifact_hint(index, word) or "No artifact is current: name one, as in NAME:v4."
         raise NotFoundError(f"There is no version {word!r}.", hint)
-    if parse_version(word) is not None:
-        raise _no_such_version(index, artifact, word)
     known = [*index.aliases(artifact), *(found.name for found in index.artifacts())]
     raise NotFoundError(
         f"There is no version, alias of {artifact.name!r}, or artifact {word!r}.",

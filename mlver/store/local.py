@@ -87,10 +87,10 @@ class LocalStorage:
                 status = self._status_of_any(place)
                 if status is None:
                     continue  # gone since it was listed
-                if stat.S_ISDIR(status.st_mode):
-                    rest.append(path)
-                elif _is_blob(status, place):
+                if _is_blob(status, place):
                     found[path] = Blob(status.st_size, status.st_mtime_ns)
+                else:
+                    rest.append(path)
         return found
 
     def create(self, name: str, data: Buffer) -> bool:

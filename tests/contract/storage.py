@@ -121,7 +121,7 @@ class StorageContract:
         assert storage.read("a", 10, 0) == b""
 
     @pytest.mark.parametrize(
-        ("start", "length"), [(0, 11), (9, 2), (11, None), (11, 0), (0, 1 << 62), (-1, 2), (3, -1)]
+        ("start", "length"), [(0, 11), (9, 2), (12, 3), (11, None), (11, 0), (0, 1 << 62), (-1, 2), (3, -1)]
     )
     def test_a_range_that_is_not_there_is_an_error_that_names_the_blob(
         self, storage: Storage, start: int, length: int | None

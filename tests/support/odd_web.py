@@ -23,6 +23,7 @@ class Page:
         status: What it refuses with, if not 0.
         turns: Contents that it has afterwards, one more with each request.
         lie: How many more bytes are promised than sent.
+        instead: Sent instead of an answer, before the connection ends.
     """
 
     content: bytes = b""
@@ -33,6 +34,7 @@ class Page:
     status: int = 0
     turns: list[tuple[bytes, str]] = field(default_factory=list)
     lie: int = 0
+    instead: bytes | None = None
 
 
 @dataclass
@@ -58,6 +60,8 @@ class _Handler(BaseHTTPRequestHandler):
         page = self.web.pages.get(self.path.partition("?")[0])
         if page is None or page.status:
             self.send_error(page.status if page else 404)
+        elif page.instead is not None:
+            self.wfile.write(page.instead)
         elif page.location is not None:
             self._head(302, {"Location": page.location, "Content-Length": "0"})
         elif page.etag and self.headers.get("If-Match", page.etag) != page.etag:

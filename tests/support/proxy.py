@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["busy", "slow down", "reset", "lost reply", "cut", "stall"]
+Fault = Literal["busy", "slow down", "bad request", "not allowed", "reset", "lost reply", "cut", "stall"]
 Policy = Callable[[str, str], Fault | None]
 """Says what happens to a request, given its method and path."""
 
-_STATUS = {"busy": 503, "slow down": 429}
+_STATUS = {"busy": 503, "slow down": 429, "bad request": 400, "not allowed": 405}
 STALL_SECONDS = 30.0
 
 
@@ -28,12 +28,16 @@ class Proxy:
     Attributes:
         target: Host and port of the server.
         policy: What happens to each request; may be set at any time.
+        alter_path: What is asked of the server instead of what the proxy was asked, for a server that knows less.
+        alter_answer: What is answered instead of what the server said.
         seen: Method and path of each request so far.
         faults: How many of them something happened to.
     """
 
     def __init__(self, target: str) -> None:
         self.policy: Policy = lambda method, path: None
+        self.alter_path: Callable[[str], str] = lambda path: path
+        self.alter_answer: Callable[[bytes], bytes] = lambda data: data
         self.seen: list[tuple[str, str]] = []
         self.faults = 0
         self._lock = threading.Lock()
@@ -98,18 +102,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self, body: bytes, fault: Fault | None) -> None:
         connection = http.client.HTTPConnection(self.server.proxy.target, timeout=60)
         try:
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            path = self.server.proxy.alter_path(self.path)
+            connection.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
                 connection.putheader(name, value)
             connection.endheaders(body)
             answer = connection.getresponse()
-            data = answer.read()
+            data = self.server.proxy.alter_answer(answer.read())
         finally:
             connection.close()
         if fault == "lost reply":
             self._hang_up()
             return
-        left_out = ("connection", "transfer-encoding")
+        left_out = ("connection", "transfer-encoding", *(() if self.command == "HEAD" else ("content-length",)))
         kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in left_out]
         self._answer(answer.status, kept, data, cut=fault == "cut")
 

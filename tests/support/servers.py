@@ -19,12 +19,17 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from mlver.store.remote.s3 import S3Service
 
 BUCKET = "mlver-tests"
 ACCESS_KEY, SECRET_KEY = "testkey", "testsecret"
@@ -180,6 +185,21 @@ def start_https() -> Server:
     server = Server(f"{base}/files", {}, environment, process, folder, extra)
     _wait(server, lambda: _listens(port))
     return server
+
+
+@contextmanager
+def short_pages(service: S3Service, request: str) -> Iterator[list[dict[str, Any]]]:
+    """Let listings by a request such as `ListObjectsV2` have two entries a page; yield the parameters of each page."""
+    pages: list[dict[str, Any]] = []
+
+    def shorten(params: dict[str, Any], **_: object) -> dict[str, Any]:
+        pages.append(params)
+        return params | {"MaxKeys": 2}
+
+    events = service._fs.s3.meta.events
+    events.register(f"provide-client-params.s3.{request}", shorten)
+    yield pages
+    events.unregister(f"provide-client-params.s3.{request}", shorten)
 
 
 def free_port() -> int:

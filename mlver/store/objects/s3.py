@@ -15,7 +15,8 @@ _VERSIONS = (
     {"KeyMarker": "NextKeyMarker", "VersionIdMarker": "NextVersionIdMarker"},
 )
 _CHANGED = frozenset({"PreconditionFailed", "412"})
-_NO_SUCH_VERSION = frozenset({"NoSuchVersion", "InvalidArgument", "MethodNotAllowed", "400", "405"})
+_NO_SUCH_VERSION = frozenset({"400", "405"})
+"""What Amazon answers to HEAD, which has no body to say more: it is no version's id, or that of a deletion."""
 
 
 class S3Objects:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from mlver.store.remote.s3 import allowed_seconds, nanoseconds
@@ -60,8 +61,8 @@ class GcsService:
             data: bytes = self._fs.cat_file(
                 self._full(path), timeout=allowed_seconds((end or 1 << 30) - start), **limits
             )
-        except OSError as error:
-            if "416" in str(error) or "not satisfiable" in str(error).lower():
+        except Exception as error:  # gcsfs has one class for all statuses, which is no OSError
+            if getattr(error, "code", None) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return b""
             raise
         return data

@@ -110,8 +110,6 @@ class S3Service:
         """See `Service.create`. The refusal has several forms; a blob that is there is what they have in common."""
         try:
             self._put(path, data, IfNoneMatch="*")
-        except FileExistsError:
-            return False
         except OSError as error:
             if error.errno != errno.EINVAL and error_code(error) != "PreconditionFailed":
                 raise

@@ -11,6 +11,7 @@ import zstandard
 
 from mlver import codec
 from mlver.codec import against, delta, entropy, factors, grid, levels, loops, native, planes, portable, residuals
+from mlver.codec.frames import Buffer
 from mlver.codec.shapes import Expectation
 from mlver.errors import IntegrityError
 
@@ -678,6 +679,31 @@ def test_chunk_follows_the_one_before_it_where_that_suits_it(effort: codec.Effor
     assert alike.size_bytes == pytest.approx(encode(chunk(2, 1e-4), None).size_bytes, rel=1e-3)
     other = (bytes(2 * MIB), bytes(range(256)) * (2 * MIB // 256))
     assert encode(other, first.choice).size_bytes == encode(other, None).size_bytes
+
+
+def test_chunk_with_a_base_follows_none_that_had_none() -> None:
+    old = normal(MIB // 2, seed=0)
+    alone = codec.encode(old.tobytes(), "F32", None, "balanced")
+    assert alone.choice is not None
+    raw = (old + normal(MIB // 2, 1e-4, 1)).tobytes()
+    afresh = codec.encode(raw, "F32", old.tobytes(), "balanced")
+    followed = codec.encode(raw, "F32", old.tobytes(), "balanced", choice=alone.choice)
+    assert followed.encoding == afresh.encoding
+    assert followed.encoding in codec.BASE_ENCODINGS
+    assert payload(followed) == payload(afresh)
+
+
+def test_a_plane_is_not_stored_as_the_one_before_it_where_that_gains_nothing() -> None:
+    """Of noise no frame is made though the plane before it was one: it is found out anew what suits."""
+    rng = np.random.default_rng(0)
+    repeated = np.tile(np.frombuffer(rng.bytes(999), np.uint8), 100)
+    noise = np.frombuffer(rng.bytes(repeated.size), np.uint8)
+    stored: list[Buffer] = []
+    method = planes.store(repeated, bytearray(), stored)
+    assert method.parameters
+    again = planes.store(noise, bytearray(), stored, method)
+    assert again == planes.store(noise, bytearray(), [], None)
+    assert bytes(stored[-1]) == noise.tobytes()
 
 
 def test_chunk_follows_in_the_table_of_the_one_before_it() -> None:

@@ -24,7 +24,7 @@ from mlver.history.event import (
 from mlver.history.index import VersionIndex
 from mlver.history.log import EventLog
 from mlver.history.records import ArtifactRecord
-from mlver.history.run_actions import ConfigureRun, StartRun, UseVersion
+from mlver.history.run_actions import ConfigureRun, MadeAgain, StartRun, UseVersion
 from mlver.history.run_index import RunIndex
 from mlver.history.sign_action import SignVersion
 from mlver.ids import RunId
@@ -284,9 +284,10 @@ def test_damaged_row_is_damage_of_the_cache_only(tmp_path: Path, logs: Logs) -> 
     other.execute("UPDATE events SET data = CAST(data || 'x' AS BLOB)")
     with pytest.raises(CacheDamaged):
         index.events(net)
-    other.execute("UPDATE versions SET metadata = '{'")
-    with pytest.raises(CacheDamaged):
-        index.versions(net)
+    for damage in ("metadata = '{'", "metadata = '{}', tags = '5'"):
+        other.execute(f"UPDATE versions SET {damage}")
+        with pytest.raises(CacheDamaged):
+            index.versions(net)
     assert encode_event(EventLog(logs.storage, "log/net").read(0))
 
 
@@ -337,6 +338,20 @@ def test_what_runs_are_said_to_be_may_be_anything(tmp_path: Path) -> None:
     assert index.extent() == (2, 20.0)
     assert index.removed_manifests() == []
     assert len(index.all_manifests()) == 2
+
+
+def test_the_graph_has_what_was_made_again(logs: Logs) -> None:
+    """A run that comes to a version which is there made it too, though it is the first one's for ever."""
+    first, second = RunId("00000000000000a1"), RunId("00000000000000b2")
+    logs.write("log/net", add(1, provenance={"run": first}))
+    logs.write("runs/log", StartRun(first, None, None, {}, None))
+    logs.write("runs/log", StartRun(second, None, None, {}, None))
+    logs.write("runs/log", UseVersion(second, "net", 0, add(0).manifest))
+    logs.write("runs/log", MadeAgain(second, "net", 1, add(1).manifest))
+    runs = RunIndex(logs.index()._connection)
+    assert [link.name for link in runs.outputs_of(second)] == ["net:v1"]
+    assert runs.graph().made == [(first, ("net", 1)), (second, ("net", 1))]
+    assert runs.graph().used == [(("net", 0), second)]
 
 
 def test_runs_are_found_by_id_name_and_beginning() -> None:

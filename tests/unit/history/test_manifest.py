@@ -22,6 +22,7 @@ from mlver.history.manifest import (
     read_manifest,
     write_manifest,
 )
+from mlver.history.manifest_blob import chunk_ids
 from mlver.history.reference import ReferenceEntry
 from mlver.ids import ChunkId, ManifestId
 from mlver.store.memory import MemoryStorage
@@ -73,6 +74,15 @@ def test_chunks_between() -> None:
     found = [(start, end, [offset for _, offset in entry.chunks_between(start, end)]) for start, end in
              [(0, 1), (0, 3), (2, 4), (3, 8), (7, 9), (0, 10), (9, 10), (10, 11)]]  # fmt: skip
     assert [offsets for _, _, offsets in found] == [[0], [0], [0, 3], [3], [3, 8], [0, 3, 8], [8], []]
+
+
+@pytest.mark.parametrize("chunk", ["ab", "ab" * 33, "x" * 64])
+def test_ids_of_chunks_that_are_none_are_refused_also_where_the_rest_is_not_looked_at(chunk: str) -> None:
+    storage = MemoryStorage()
+    data = canonical_json({"files": [{"chunks": [chunk]}]})
+    storage.put(manifest_name(manifest_id(data)), zstandard.ZstdCompressor().compress(data))
+    with pytest.raises(IntegrityError, match="lists chunks that are none"):
+        chunk_ids(storage, manifest_id(data))
 
 
 def test_writing_twice_writes_once(manifest: Manifest) -> None:

@@ -18,6 +18,7 @@ from mlver.store.objects.patient import ObjectStore
 from mlver.store.objects.service import Listed, ObjectChanged, Stat, strong_etag
 from mlver.store.objects.web import WebObjects
 from tests.support.odd_web import OddWeb, Page, odd_web
+from tests.support.servers import Server
 
 
 @pytest.fixture
@@ -97,6 +98,24 @@ def test_a_web_without_ranges_lengths_or_tags(web: OddWeb) -> None:
     objects.close()
     with pytest.raises(OSError, match="refused"):
         objects.stat("http://127.0.0.1:9/nobody")
+
+
+def test_a_certificate_of_nobody_is_told_at_once(https_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    pauses: list[float] = []
+    with pytest.raises(RemoteError, match="its certificate is not valid"):
+        ObjectStore(WebObjects(), https_server.url, pause=pauses.append).stat(f"{https_server.url}/a")
+    assert pauses == []
+
+
+@pytest.mark.parametrize(
+    "answer", [b"no HTTP at all\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\ncont"]
+)
+def test_an_answer_that_breaks_off_is_a_failed_connection(web: OddWeb, answer: bytes) -> None:
+    web.pages["/a"] = Page(instead=answer)
+    objects = WebObjects()
+    with pytest.raises(ConnectionError, match="broke off"):
+        b"".join(objects.stream(f"{web.url}/a", Stat(None, None, None, None)))
 
 
 class Odd:

@@ -52,6 +52,20 @@ def small(storage: MemoryStorage) -> PackId:
     return write_pack(storage, frame(b"first"), frame(b"second", BASE), frame(b"", encoding=255))[0]
 
 
+def test_small_frames_are_gathered_but_never_more_of_them_than_a_mib(storage: MemoryStorage) -> None:
+    frames = [frame(number.to_bytes(2, "little") * 30_000) for number in range(40)]
+    writer = PackWriter(storage.stage())
+    written = []
+    for one in frames:
+        writer.append(one)
+        written.append(writer.staged.size_bytes)
+    total = sum(one.size_bytes for one in frames)
+    steps = sorted(set(written))
+    assert steps[0] == 0
+    assert len(steps) == total // (1 << 20) + 1
+    assert total - steps[-1] < 1 << 20
+
+
 def test_what_was_written_is_read(storage: MemoryStorage) -> None:
     raws = [b"", b"a", b"hello world" * 100, bytes(1 << 20)]
     frames = [frame(raw, BASE if index % 2 else b"", index) for index, raw in enumerate(raws)]

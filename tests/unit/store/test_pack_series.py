@@ -6,10 +6,11 @@ import pytest
 
 from mlver.digests import chunk_id
 from mlver.errors import IntegrityError
+from mlver.store import pack as pack_module
 from mlver.store import pack_series
 from mlver.store.frames import FrameHeader, build_frame
 from mlver.store.memory import MemoryStorage
-from mlver.store.pack import pack_name
+from mlver.store.pack import pack_name, read_pack_index
 from mlver.store.pack_series import PackSeries, read_frames
 
 CONTENTS = [bytes([number]) * 40 for number in range(6)]
@@ -33,6 +34,19 @@ def test_a_series_that_was_aborted_leaves_nothing() -> None:
     series.seal()
     assert series.written == []
     assert storage.list("packs") == []
+
+
+def test_a_pack_that_is_full_or_has_a_chunk_already_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a chunk that is stored against two bases: each copy is in a pack of its own, where its id finds it."""
+    storage = MemoryStorage()
+    series = PackSeries(storage)
+    for content in (b"a", b"b", b"a", b"c"):
+        series.append(build_frame(FrameHeader(chunk_id(content), 1, 0), [content]))
+    monkeypatch.setattr(pack_module, "PACK_MAX_ENTRIES", 2)
+    series.append(build_frame(FrameHeader(chunk_id(b"d"), 1, 0), [b"d"]))
+    series.seal()
+    held = [[entry.chunk for entry in read_pack_index(storage, pack_name(pack))] for pack in series.written]
+    assert held == [[chunk_id(content) for content in group] for group in ((b"a", b"b"), (b"a", b"c"), (b"d",))]
 
 
 @pytest.mark.parametrize("gap_bytes", [0, 1 << 20])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from mlver.errors import MlverError, RemoteError, UsageError
 from mlver.store.memory import MemoryStorage
-from mlver.store.remote import opening, rust, sftp
+from mlver.store.remote import generic, opening, rust, sftp
 from mlver.store.remote.address import Address, check_address
 from mlver.store.remote.generic import FsspecService
 from mlver.store.remote.opening import open_storage
@@ -84,6 +85,19 @@ def test_a_folder_by_way_of_fsspec(tmp_path: Path) -> None:
         service.size("a")  # a folder is no blob
     assert {entry.name for entry in service.list("", deep=False)} == {"a"}
     assert service.list("absent", deep=False) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"mtime": 1.5}, 1_500_000_000), ({"created": 2}, 2_000_000_000),
+        ({"created": datetime(1970, 1, 1, 0, 0, 3)}, 3_000_000_000),  # noqa: DTZ001 - as fsspec before 2025 tells it
+        ({"LastModified": datetime(1970, 1, 1, 1, 0, 4, tzinfo=timezone(timedelta(hours=1)))}, 4_000_000_000),
+        ({"mtime": None}, None), ({"created": "yesterday"}, None),
+    ],
+)  # fmt: skip
+def test_filesystems_tell_the_time_by_many_names(told: dict[str, object], expected: int | None) -> None:
+    assert generic._modified_ns(told) == expected
 
 
 class Liar(MemoryStorage):

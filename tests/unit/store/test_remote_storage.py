@@ -183,6 +183,13 @@ def test_a_probe_tells_whether_creation_is_exclusive(storage: RemoteStorage, she
     assert probe(storage, read_only=True).exclusive is None
 
 
+def test_a_place_that_knows_no_times_cannot_say_what_is_old(storage: RemoteStorage, shelf: Shelf) -> None:
+    shelf.blobs["packs/a"] = b"x"
+    assert storage.list_deep("") == {"packs/a": 1}
+    with pytest.raises(RemoteError, match="does not say when"):
+        storage.list_blobs("")
+
+
 def test_errors_of_ours_go_through(storage: RemoteStorage, shelf: Shelf) -> None:
     shelf.failures = [MlverError("said already")]
     with pytest.raises(MlverError, match="said already"):
