@@ -129,6 +129,10 @@ class RepositoryMachine(RuleBasedStateMachine):
         keep_if_best: str | None = None,
     ) -> None:
         model = self.by_name.get(name)
+        if model and alias and (alias in model.tracked() or model.is_protected(alias)):
+            with pytest.raises(MlverError, match=r"by itself|is protected"):
+                self.open[which].add(self.write(CONTENTS[content]), name=name, aliases=[alias])
+            return
         done = self.open[which].add(
             self.write(CONTENTS[content]), name=name, type="t", metrics=metrics, keep_if_best=keep_if_best,
             aliases=[alias] if alias else [], tags=[tag] if tag else [], metadata={"c": content},
@@ -162,8 +166,8 @@ class RepositoryMachine(RuleBasedStateMachine):
     def version(self, model: Model, pick: int) -> int:
         return pick % len(model.contents)
 
-    @rule(which=opened, name=names, alias=labels, pick=picks)
-    def alias(self, which: int, name: str, alias: str, pick: int) -> None:
+    @rule(which=opened, name=names, alias=labels, pick=picks, force=st.booleans())
+    def alias(self, which: int, name: str, alias: str, pick: int, force: bool) -> None:
         model = self.pick(name)
         if model is None:
             with pytest.raises(NotFoundError):
@@ -174,18 +178,67 @@ class RepositoryMachine(RuleBasedStateMachine):
             with pytest.raises(NotFoundError):
                 self.open[which].alias(alias, f"{name}:v{number}")
             return
-        self.open[which].alias(alias, f"{name}:v{number}")
+        is_there = model.set_aliases().get(alias) == number
+        if alias in model.tracked() or (model.is_protected(alias) and not force and not is_there):
+            with pytest.raises(MlverError, match=r"by itself|is protected"):
+                self.open[which].alias(alias, f"{name}:v{number}", force=force)
+            return
+        self.open[which].alias(alias, f"{name}:v{number}", force=force)
         model.set((("alias", alias), number))
 
-    @rule(which=opened, name=names, alias=labels)
-    def delete_alias(self, which: int, name: str, alias: str) -> None:
+    @rule(which=opened, name=names, alias=labels, force=st.booleans())
+    def delete_alias(self, which: int, name: str, alias: str, force: bool) -> None:
         model = self.pick(name)
-        if model is None or model.cells.get(("alias", alias)) is None:
+        if model is None or not (alias in model.set_aliases() or alias in model.tracked()):
             with pytest.raises(NotFoundError):
                 self.open[which].delete_alias(f"{name}:{alias}")
             return
-        self.open[which].delete_alias(f"{name}:{alias}")
-        model.set((("alias", alias), None))
+        if model.is_protected(alias) and not force:
+            with pytest.raises(MlverError, match="is protected"):
+                self.open[which].delete_alias(f"{name}:{alias}")
+            return
+        self.open[which].delete_alias(f"{name}:{alias}", force=force)
+        if alias in model.tracked():
+            model.set((("track", alias), None))
+        else:
+            model.set((("alias", alias), None), (("protect", alias), None))
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, name=names, alias=labels, text=st.sampled_from(["max(m)", "min(m)", None]))
+    def track(self, which: int, name: str, alias: str, text: str | None) -> None:
+        """An alias goes where the metric says from then on, or stays where that was."""
+        model = self.by_name.get(name, self.models[0])
+        revision = f"{model.name}:{alias}"
+        if text is None and alias not in model.tracked():
+            with pytest.raises(NotFoundError, match="follows nothing"):
+                self.open[which].track(revision, None)
+        elif text is not None and model.is_protected(alias):
+            with pytest.raises(MlverError, match="cannot move by itself"):
+                self.open[which].track(revision, text)
+        elif text is None:
+            stays = model.aliases().get(alias)
+            assert self.open[which].track(revision, None) == (None if stays is None else f"{model.name}:v{stays}")
+            model.set((("track", alias), None), (("alias", alias), stays))
+        else:
+            told = self.open[which].track(revision, text)
+            model.set((("alias", alias), None), (("track", alias), text))
+            names = model.aliases().get(alias)
+            assert told == (None if names is None else f"{model.name}:v{names}")
+
+    @precondition(lambda self: self.models)
+    @rule(which=opened, name=names, alias=labels, protected=st.booleans())
+    def protect(self, which: int, name: str, alias: str, protected: bool) -> None:
+        model = self.by_name.get(name, self.models[0])
+        revision = f"{model.name}:{alias}"
+        if protected and alias in model.tracked():
+            with pytest.raises(UsageError, match="by itself"):
+                self.open[which].protect(revision)
+        elif not model.is_protected(alias) and alias not in model.aliases():
+            with pytest.raises(NotFoundError):
+                self.open[which].protect(revision, protected)
+        else:
+            self.open[which].protect(revision, protected)
+            model.set((("protect", alias), protected or None))
 
     @precondition(lambda self: self.models)
     @rule(which=opened, name=names, pick=picks, value=st.none() | labels, kind=st.sampled_from(["tag", "note", "meta"]))
@@ -219,14 +272,14 @@ class RepositoryMachine(RuleBasedStateMachine):
     def remove(self, which: int, name: str, pick: int, force: bool) -> None:
         model = self.by_name.get(name, self.models[0])
         number = self.version(model, pick)
-        borne = [alias for alias, to in model.aliases().items() if to == number]
+        borne = {alias for alias, to in model.aliases().items() if to == number}
         if model.cells["removed", number] or (borne and not force):
             with pytest.raises(MlverError, match=r"was removed|bears the alias"):
                 self.open[which].remove(f"{model.name}:v{number}", force=force)
             return
         done = self.open[which].remove(f"{model.name}:v{number}", force=force)
-        assert set(done.dropped_aliases) == {f"{model.name}:{alias}" for alias in borne}
-        model.set(*[(("alias", alias), None) for alias in borne], (("removed", number), True))
+        assert set(done.dropped_aliases) == {f"{model.name}:{alias}" for alias in borne - model.tracked().keys()}
+        model.set(*model.dropped([number]), (("removed", number), True))
 
     @precondition(lambda self: self.models)
     @rule(which=opened, name=names, pick=picks)
@@ -267,19 +320,20 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.current = model
 
     @precondition(lambda self: self.models)
-    @rule(which=opened, name=names, pick=picks)
-    def undo(self, which: int, name: str, pick: int) -> None:
+    @rule(which=opened, name=names, pick=picks, force=st.booleans())
+    def undo(self, which: int, name: str, pick: int, force: bool) -> None:
         model = self.by_name.get(name, self.models[0])
         repository = self.open[which]
         number = pick % len(model.events)
         entry = list(reversed(repository.reflog(model.name)))[1 + number]
-        if model.is_undone(number) or not model.may_undo(number) or self._would_miss(model, number):
+        is_kept = model.would_move_protected(number) and not force
+        if model.is_undone(number) or not model.may_undo(number) or self._would_miss(model, number) or is_kept:
             with pytest.raises(MlverError) as caught:
-                repository.undo(model.name, entry.id)
+                repository.undo(model.name, entry.id, force=force)
             may_be_missing = model.is_undone(number) or self._would_miss(model, number)
-            assert isinstance(caught.value, ConflictError) or may_be_missing
+            assert isinstance(caught.value, ConflictError) or may_be_missing or is_kept
             return
-        assert repository.undo(model.name, entry.id).event == entry.event
+        assert repository.undo(model.name, entry.id, force=force).event == entry.event
         model.undo(number)
 
     def _would_miss(self, model: Model, number: int) -> bool:
@@ -294,6 +348,9 @@ class RepositoryMachine(RuleBasedStateMachine):
         open_events = [n for n in range(len(model.events)) if n not in model.undoes and not model.is_undone(n)]
         if not open_events:
             with pytest.raises(NotFoundError, match="nothing to undo"):
+                self.open[which].undo(model.name)
+        elif model.would_move_protected(open_events[-1]):
+            with pytest.raises(MlverError):
                 self.open[which].undo(model.name)
         elif not model.may_undo(open_events[-1]) or self._would_miss(model, open_events[-1]):
             with pytest.raises((ConflictError, NotFoundError)):
@@ -437,7 +494,7 @@ class RepositoryMachine(RuleBasedStateMachine):
             return
         self.open[which].remove(*versions, force=force)
         gone = [(("removed", number), True) for number in model.live()]
-        model.set(*[(("alias", alias), None) for alias in model.aliases()], *gone)
+        model.set(*model.dropped(model.live()), *gone)
 
     @rule(which=opened)
     def reopen(self, which: int) -> None:

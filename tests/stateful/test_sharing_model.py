@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from mlver.errors import ConflictError, MlverError, NotFoundError
 from mlver.ops import source_file
 from mlver.repository import Repository
+from tests.support.keys import make_key
 from tests.support.places import quick_folder
 from tests.support.trees import read_tree
 
@@ -33,8 +35,26 @@ labels = st.sampled_from(["a", "b"])
 picks = st.integers(0, 1 << 16)
 
 Action = tuple[Any, ...]
-"""`add` token content | `alias` alias to was | `tag` token tag present | `note` token text | `remove` token removed."""
-Event = list[Action]
+"""`add` token content tag | `alias` alias to was | `tag` token tag present | `note` token text was |
+`remove` token removed | `sign` token number signature present."""
+
+
+@dataclass
+class Event:
+    """What happened at once; whatever number it gets, it stays the same.
+
+    Attributes:
+        id: Which.
+        actions: What was done.
+        undoes: The event that it takes back.
+    """
+
+    id: int
+    actions: list[Action]
+    undoes: int | None = None
+
+
+_IDS = count()
 
 
 class AliasMovedError(Exception):
@@ -51,16 +71,17 @@ class Log:
     tags: dict[int, set[str]] = field(default_factory=dict)
     notes: dict[int, str | None] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
+    signed: dict[int, set[str]] = field(default_factory=dict)
 
     def apply(self, event: Event) -> None:
-        for action in event:
+        for action in event.actions:
             self._apply(*action)
 
     def _apply(self, do: str, *fields: Any) -> None:
         if do == "add":
             self.versions.append(fields[0])
             self.content[fields[0]] = fields[1]
-            self.tags[fields[0]] = set()
+            self.tags[fields[0]], self.signed[fields[0]] = {fields[2]} - {None}, set()
         elif do == "alias" and fields[1] is None:
             self.aliases.pop(fields[0], None)
         elif do == "alias":
@@ -69,6 +90,8 @@ class Log:
             (self.tags[fields[0]].add if fields[2] else self.tags[fields[0]].discard)(fields[1])
         elif do == "note":
             self.notes[fields[0]] = fields[1]
+        elif do == "sign":
+            (self.signed[fields[0]].add if fields[3] else self.signed[fields[0]].discard)(fields[2])
         else:
             (self.removed.add if fields[1] else self.removed.discard)(fields[0])
 
@@ -87,13 +110,13 @@ class Log:
         again = []
         for event in events:
             said = []
-            for action in event:
+            for action in event.actions:
                 meant = self._meant(action, force, give_way)
                 if meant is not None:
                     self._apply(*meant)
                     said.append(meant)
             if said:
-                again.append(said)
+                again.append(Event(event.id, said, event.undoes))
         return again
 
     def _meant(self, action: Action, force: bool, give_way: bool) -> Action | None:
@@ -111,11 +134,60 @@ class Log:
         if do == "tag":
             return None if (fields[1] in self.tags[fields[0]]) == fields[2] else action
         if do == "note":
-            return None if self.notes.get(fields[0]) == fields[1] else action
+            now = self.notes.get(fields[0])
+            return None if now == fields[1] else ("note", fields[0], fields[1], now)
         if do == "remove":
             is_so = (fields[0] in self.removed) == fields[1]
             return None if is_so or (fields[1] and self.borne(fields[0])) else action
+        if do == "sign":
+            is_so = (fields[2] in self.signed[fields[0]]) == fields[3]
+            return None if is_so or self.number(fields[0]) != fields[1] else action
         return action
+
+    def taken_back(self, event: Event) -> list[Action] | None:
+        """Return what takes an event back, the last action first; None where that cannot be any more."""
+        moved = {action[1] for action in event.actions if action[0] == "alias"}
+        brought = {action[1] for action in event.actions if action[0] == "remove"}
+        for do, *fields in event.actions:
+            appears = do == "add" or (do == "remove" and not fields[1])
+            if appears and set(self.borne(fields[0])) - moved:
+                return None
+            if do == "alias" and fields[2] in self.removed - brought:
+                return None
+        stands = [self._stands(action) for action in event.actions]
+        return [_opposite(action) for action in reversed(event.actions)] if all(stands) else None
+
+    def _stands(self, action: Action) -> bool:
+        do, *fields = action
+        if do == "add":
+            return fields[0] not in self.removed
+        if do == "alias":
+            return self.aliases.get(fields[0]) == fields[1]
+        if do == "tag":
+            return (fields[1] in self.tags[fields[0]]) == fields[2]
+        if do == "note":
+            return self.notes.get(fields[0]) == fields[1]
+        if do == "sign":
+            return (fields[2] in self.signed[fields[0]]) == fields[3]
+        return (fields[0] in self.removed) == fields[1]
+
+
+def _opposite(action: Action) -> Action:
+    do, *fields = action
+    if do == "add":
+        return ("remove", fields[0], True)
+    if do in ("alias", "note"):
+        return (do, fields[0], fields[2], fields[1])
+    return (do, *fields[:-1], not fields[-1])
+
+
+def undone(events: list[Event]) -> set[int]:
+    """Return the events that were taken back by one which was not."""
+    found: set[int] = set()
+    for event in reversed(events):
+        if event.undoes is not None and event.id not in found:
+            found.add(event.undoes)
+    return found
 
 
 def folded(*groups: list[Event]) -> Log:
@@ -135,14 +207,17 @@ class Machine:
     """Contents that are wholly in its store."""
 
     def log(self, name: str) -> Log:
-        return folded(self.known.get(name, []), self.pending.get(name, []))
+        return folded(self.events(name))
+
+    def events(self, name: str) -> list[Event]:
+        return self.known.get(name, []) + self.pending.get(name, [])
 
     def artifacts(self) -> list[str]:
         return [name for name in NAMES if self.known.get(name) or self.pending.get(name)]
 
-    def record(self, name: str, *actions: Action) -> None:
+    def record(self, name: str, *actions: Action, undoes: int | None = None) -> None:
         if actions:
-            self.pending.setdefault(name, []).append(list(actions))
+            self.pending.setdefault(name, []).append(Event(next(_IDS), list(actions), undoes))
 
 
 class SharingMachine(RuleBasedStateMachine):
@@ -156,6 +231,7 @@ class SharingMachine(RuleBasedStateMachine):
         self.remote: dict[str, list[Event]] = {}
         self.remote_has: set[int] = set()
         self.open: list[Repository] = []
+        self.key = make_key(self.home, "key")
         self.ids: dict[int, str] = {}
         self.tokens = 0
         self.acted = 0
@@ -217,8 +293,8 @@ class SharingMachine(RuleBasedStateMachine):
         else:
             token = self.tokens = self.tokens + 1
             assert done.version.number == len(log.versions)
-            actions.append(("add", token, content))
-        if tag and tag not in log.tags.get(token, ()):
+            actions.append(("add", token, content, tag))
+        if same and tag and tag not in log.tags[token]:
             actions.append(("tag", token, tag, True))
         if alias and log.aliases.get(alias) != token:
             actions.append(("alias", alias, token, log.aliases.get(alias)))
@@ -261,7 +337,7 @@ class SharingMachine(RuleBasedStateMachine):
         if not is_tag:
             repository.note(revision, label)
             if log.notes.get(token) != label:
-                machine.record(name, ("note", token, label))
+                machine.record(name, ("note", token, label, log.notes.get(token)))
         elif label is not None:
             repository.tag(revision, label)
             if label not in log.tags[token]:
@@ -298,6 +374,39 @@ class SharingMachine(RuleBasedStateMachine):
             assert log.content[token] not in self.remote_has
         else:
             machine.record(name, ("remove", token, False))
+
+    @rule(which=openings, name=names, pick=picks)
+    def sign(self, which: int, name: str, pick: int) -> None:
+        repository, machine = self.at(which)
+        found = self.pick(machine, name, pick)
+        if found is None or found[2] in found[1].removed or found[1].content[found[2]] not in machine.has:
+            return
+        name, log, token = found
+        number = log.number(token)
+        repository.sign(f"{name}:v{number}", self.key)
+        (new,) = signatures(repository, name, number) - log.signed[token]
+        machine.record(name, ("sign", token, number, new, True))
+
+    @rule(which=openings, name=names, pick=picks, newest=st.booleans())
+    def undo(self, which: int, name: str, pick: int, newest: bool) -> None:
+        repository, machine = self.at(which)
+        events = machine.events(name)
+        if not events:
+            return
+        number = len(events) - 1 if newest else pick % len(events)
+        event, log = events[number], machine.log(name)
+        back = None if event.id in undone(events) else log.taken_back(event)
+        if back is None:
+            with pytest.raises(MlverError):
+                repository.undo(name, str(number))
+            return
+        try:
+            repository.undo(name, str(number))
+        except NotFoundError:
+            coming = {log.content[action[1]] for action in back if action[0] == "remove" and not action[2]}
+            assert coming - machine.has - self.remote_has
+        else:
+            machine.record(name, *back, undoes=event.id)
 
     @rule(which=openings, name=names, pick=picks)
     def pull(self, which: int, name: str, pick: int) -> None:
@@ -354,11 +463,13 @@ class SharingMachine(RuleBasedStateMachine):
         for name, events in said.items():
             if not machine.pending.get(name):
                 continue  # what others said of it is not asked for
-            added = {action[1]: action[2] for event in events for action in event if action[0] == "add"}
+            added = {action[1]: action[2] for event in events for action in event.actions if action[0] == "add"}
             self.remote_has |= {content for content in added.values() if content in machine.has}
             self.remote.setdefault(name, []).extend(events)
             state = folded(self.remote[name])
-            back = {action[1] for event in events for action in event if action[0] == "remove" and not action[2]}
+            back = {
+                action[1] for event in events for action in event.actions if action[0] == "remove" and not action[2]
+            }
             self.remote_has |= {state.content[token] for token in back if token not in state.removed}
             machine.known[name], machine.pending[name] = list(self.remote[name]), []
 
@@ -367,7 +478,7 @@ class SharingMachine(RuleBasedStateMachine):
         found = []
         for name, events in said.items():
             state = folded(self.remote.get(name, []), events)
-            for action in (action for event in events for action in event):
+            for action in (action for event in events for action in event.actions):
                 is_back = action[0] == "remove" and not action[2] and action[1] not in state.removed
                 if is_back and state.content[action[1]] not in machine.has | self.remote_has:
                     found.append((name, action[1]))
@@ -405,9 +516,8 @@ class SharingMachine(RuleBasedStateMachine):
         place = self.home / f"copy{sum(1 for _ in self.home.glob('copy*'))}"
         with Repository.clone(str(self.home / "remote"), place) as copy:
             for name, events in self.remote.items():
-                log = folded(events)
-                if log.versions:
-                    self._compare_log(copy, name, log)
+                if folded(events).versions:
+                    self._compare_log(copy, name, events)
 
     @invariant()
     def says_what_the_model_says(self) -> None:
@@ -419,9 +529,10 @@ class SharingMachine(RuleBasedStateMachine):
         there = {artifact.name for artifact in repository.artifacts()}
         assert there == {name for name in machine.artifacts() if machine.log(name).versions}
         for name in there:
-            self._compare_log(repository, name, machine.log(name))
+            self._compare_log(repository, name, machine.events(name))
 
-    def _compare_log(self, repository: Repository, name: str, log: Log) -> None:
+    def _compare_log(self, repository: Repository, name: str, events: list[Event]) -> None:
+        log = folded(events)
         found = repository.log(name, removed=True)
         assert [version.number for version in found] == list(reversed(range(len(log.versions))))
         latest = log.live[-1] if log.live else None
@@ -432,6 +543,17 @@ class SharingMachine(RuleBasedStateMachine):
             assert version.aliases == (("latest",) if token == latest else ()) + tuple(log.borne(token))
             assert set(version.tags) == log.tags[token]
             assert version.note == log.notes.get(token)
+            assert signatures(repository, name, version.number) == log.signed[token]
+        told = {entry.event.number: entry.undone for entry in repository.reflog(name) if not entry.is_naming}
+        back = undone(events)
+        assert told == {number: event.id in back for number, event in enumerate(events)}
+
+
+def signatures(repository: Repository, name: str, number: int) -> set[str]:
+    index = repository._opened.index
+    artifact = index.artifact(name)
+    assert artifact is not None
+    return {signature.signature for signature in index.signatures(artifact, number)}
 
 
 @contextmanager

@@ -150,19 +150,26 @@ class _Replay:
 
     def run(self, pending: Sequence[Event], published: Mapping[str, Event]) -> Replayed:
         self._last_names = _last_names(pending)
-        for event in pending:
+        places = [place for place, event in enumerate(pending) if event.write_id in published]
+        for place, event in enumerate(pending):
             if event.write_id in published:
                 self._follow(event, published[event.write_id])
                 continue
+            if places and place < places[-1]:
+                continue  # it was left out when those after it were published: said now, it would come after them
             actions = tuple(self._fold_again(event))
             if not actions:
                 continue
-            undoes = None if event.undoes is None else self._numbers.get(event.undoes, event.undoes)
             number = self._scratch.next_number + len(self._result.events)
             self._numbers[event.number] = number
+            undoes = self._renumbered(event.undoes, pending[0].number)
             self._result.events.append(replace(event, number=number, actions=actions, undoes=undoes))
         self._result.renumbered = {old: new for old, new in self._versions.items() if old != new}
         return self._result
+
+    def _renumbered(self, number: int | None, first: int) -> int | None:
+        """Return the number that an event has now; None of a pending one that was left out, and of none."""
+        return number if number is None or number < first else self._numbers.get(number)
 
     def _follow(self, event: Event, there: Event) -> None:
         """Note which numbers an event got that was published already."""

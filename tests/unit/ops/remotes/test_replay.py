@@ -6,7 +6,7 @@ from mlver.ops.artifacts import rename
 from mlver.ops.labels import change_tags, change_values, set_alias, set_note
 from mlver.ops.remotes.fetch import fetch
 from mlver.ops.remotes.push import push
-from mlver.ops.removal import remove
+from mlver.ops.removal import remove, restore
 from mlver.ops.undo import reflog, undo
 from tests.unit.ops.remotes.conftest import NewClone
 from tests.unit.ops.remotes.stories import contents, record
@@ -57,6 +57,48 @@ def test_an_undo_takes_back_the_event_under_its_new_number(machine: NewClone) ->
         undone = [entry.id for entry in reflog(person, "net") if entry.undone]
         assert undone == ["3"], "the note is event 3 now, after two tags"
         assert person.resolve("net:v0").version.note == "to stay"
+
+
+def test_what_was_left_out_at_a_push_does_not_come_back_after_what_was_not(machine: NewClone) -> None:
+    """Bob does what Ada did, and takes it back: afterwards it is taken back, for him too."""
+    ada, bob = machine("ada"), machine("bob")
+    record(ada, b"0")
+    record(ada, b"1")
+    set_alias(ada, "best", "net:v0")
+    push(ada)
+    fetch(bob)
+    for person, alias in ((ada, "v1"), (bob, "v1"), (bob, "v0")):
+        set_alias(person, "best", f"net:{alias}")
+    remove(ada, ["net:v1"], force=True)
+    set_alias(ada, "best", "net:v0")
+    restore(ada, ["net:v1"])
+    set_alias(ada, "best", "net:v1")
+    push(ada)
+    remove(bob, ["net:v1"])
+    restore(bob, ["net:v1"])
+    push(bob)
+    assert bob.resolve("net:best").version.number == 0
+    assert not bob.resolve("net:v1").version.removed
+    assert push(bob).artifacts == ()
+    fetch(ada)
+    assert contents(ada) == contents(bob)
+    assert ada.resolve("net:best").version.number == 0
+
+
+def test_an_undo_of_what_was_left_out_is_an_undo_of_nothing(machine: NewClone) -> None:
+    ada, bob = machine("ada"), machine("bob")
+    record(ada, b"0")
+    push(ada)
+    fetch(bob)
+    for person in (ada, bob):
+        change_tags(person, "net:v0", ["same"])
+    push(ada)
+    undo(bob, "net")
+    push(bob)
+    fetch(ada)
+    for person in (ada, bob):
+        assert [entry.id for entry in reflog(person, "net") if entry.undone] == []
+        assert person.resolve("net:v0").version.tags == ()
 
 
 def test_the_labels_of_a_renumbered_version_follow_it(machine: NewClone) -> None:
