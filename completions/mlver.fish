@@ -136,7 +136,7 @@ complete -c mlver -n '__fish_seen_subcommand_from log' -s n -l limit -r -d 'At m
 complete -c mlver -n '__fish_seen_subcommand_from log' -l oneline -d 'A short line for each version.'
 complete -c mlver -n '__fish_seen_subcommand_from log' -l all -d 'All artifacts.'
 complete -c mlver -n '__fish_seen_subcommand_from log' -l metrics -d 'How each metric went over the versions.'
-complete -c mlver -n '__fish_seen_subcommand_from log' -l removed -d 'Removed versions too.'
+complete -c mlver -n '__fish_seen_subcommand_from log' -l removed -d 'Removed versions too, and which can be restored.'
 complete -c mlver -n '__fish_seen_subcommand_from log' -s C -r -a '(__fish_complete_directories)' -d 'Run as if mlver had been started in DIR.'
 complete -c mlver -n '__fish_seen_subcommand_from log' -s q -l quiet -d 'Print nothing but the version, path or name.'
 complete -c mlver -n '__fish_seen_subcommand_from log' -l json -d 'Print one JSON document.'

@@ -64,6 +64,9 @@ def log_document(result: LogResult) -> dict[str, Any]:
     return {
         "artifact": result.artifact.name,
         "type": result.artifact.type,
-        "versions": [version_document(version) for version in result.versions],
+        "versions": [
+            version_document(version) | {"restorable": result.restorable.get(version.number)}
+            for version in result.versions
+        ],
         "older_count": result.older_count,
     }

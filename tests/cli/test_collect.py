@@ -51,6 +51,65 @@ def test_gc_says_what_it_does(person: Person) -> None:
     assert person.run("gc", "-q").out == "0\n"
 
 
+def test_the_log_says_what_can_still_be_restored(person: Person) -> None:
+    for version in ("v0", "v1"):
+        person.run("rm", version, "--force")
+        if version == "v0":
+            person.run("gc", "--grace", "0")
+    shown = person.run("log", "--removed").out
+    assert "v0 (removed, gone)" in shown
+    assert "v1 (removed) " in shown
+    lines = person.run("log", "--removed", "--oneline").out.splitlines()
+    assert [line.partition("  [")[2] for line in lines] == ["", "removed]", "removed, gone]"]
+    for document in (
+        person.json("log", "--removed"),
+        person.json("log", "--removed", "--metrics"),
+        *person.json("log", "--removed", "--all")["artifacts"][:1],
+    ):
+        told = {version["version"]: version["restorable"] for version in document["versions"]}
+        assert told == {"v2": None, "v1": "yes", "v0": "no"}
+    assert person.run("restore", "net:v0").code == 1
+    assert person.run("restore", "net:v1").code == 0
+
+
+def test_the_log_says_what_a_remote_would_be_asked_for(person: Person) -> None:
+    person.run("remote", "add", "origin", str(person.here / "remote"))
+    person.run("push")
+    person.run("rm", "v0", "--force")
+    person.run("gc", "--grace", "0")
+    assert "v0 (removed, at a remote)" in person.run("log", "--removed").out
+    told = {version["version"]: version["restorable"] for version in person.json("log", "--removed")["versions"]}
+    assert told == {"v2": None, "v1": None, "v0": "remote"}
+    assert person.run("restore", "net:v0").code == 0
+
+
+def pack_bytes(person: Person) -> int:
+    return sum(path.stat().st_size for path in (person.here / ".mlver/packs").glob("*.pack"))
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_du_agrees_with_what_gc_says(person: Person, options: list[str]) -> None:
+    (person.here / "model/extra").write_bytes(bytes(range(256)) * 999)
+    person.run("add", "model", "--name", "net")
+    person.run("rm", "v3", "v1")
+    before = person.json("du")
+    files = pack_bytes(person)
+    assert before["pack_bytes"] == files
+    assert before["unused_bytes"] > 0
+    said = person.json("gc", "--grace", "0", *options)
+    after = person.json("du")
+    if options:
+        assert after == before
+        assert said["bytes_after"] < said["bytes_before"]
+        said = person.json("gc", "--grace", "0")
+        after = person.json("du")
+    assert said["freed_bytes"] == before["pack_bytes"] - after["pack_bytes"] == files - pack_bytes(person) > 0
+    assert (said["bytes_before"], said["bytes_after"]) == (before["pack_bytes"], after["pack_bytes"])
+    assert after["unused_bytes"] == said["left_bytes"] + said["held_bytes"]
+    assert after["stored_bytes"] == before["stored_bytes"]
+    assert "All packs together are " in person.run("du").err
+
+
 def test_versions_are_listed_by_number(person: Person) -> None:
     for number in range(3, 12):
         (person.here / "model/extra").write_text(str(number))

@@ -71,6 +71,7 @@ def _human(out: Output, result: UsageResult, versions: bool) -> None:
     if not result.total.referenced_bytes:
         titles, rows = titles[:-1], [row[:-1] for row in rows]
     out.table([Column("ARTIFACT"), *(Column(title, align="right") for title in titles)], rows)
+    out.note(f"All packs together are {size(result.pack_bytes)} of files.")
     if result.unused_bytes:
         out.note(f"{size(result.unused_bytes)} in packs belong to no version (removed ones, interrupted commands).")
 

@@ -21,6 +21,7 @@ EXAMPLES = (
     Example("mlver log", "versions of the current artifact"),
     Example("mlver log resnet50_attn -n 5", "the five newest of another"),
     Example("mlver log --metrics", "how each metric went"),
+    Example("mlver log --removed", "what mlver restore can bring back"),
     Example("mlver log --all --oneline", "a line for each version of every artifact"),
 )
 
@@ -36,7 +37,7 @@ _Limit = Annotated[
 _OneLine = Annotated[bool, typer.Option("--oneline", help="A short line for each version.")]
 _All = Annotated[bool, typer.Option("--all", help="All artifacts.")]
 _Metrics = Annotated[bool, typer.Option("--metrics", help="How each metric went over the versions.")]
-_Removed = Annotated[bool, typer.Option("--removed", help="Removed versions too.")]
+_Removed = Annotated[bool, typer.Option("--removed", help="Removed versions too, and which can be restored.")]
 
 
 def command(
@@ -82,13 +83,13 @@ def _tables(out: Output, results: Sequence[LogResult]) -> None:
         for result in results:
             if len(results) > 1:
                 out.heading(f"{result.artifact.name} ({result.artifact.type})")
-            _table(out, result.versions)
+            _table(out, result)
             if len(results) > 1:
                 out.line()
     _say_rest(out, results)
 
 
-def _table(out: Output, versions: Sequence[VersionRecord]) -> None:
+def _table(out: Output, result: LogResult) -> None:
     columns = [
         Column("VERSION"),
         Column("AGE"),
@@ -100,15 +101,24 @@ def _table(out: Output, versions: Sequence[VersionRecord]) -> None:
         Column("METRICS", elastic=True),
         Column("MESSAGE", elastic=True),
     ]
-    rows = [_row(version) for version in versions]
+    rows = [_row(version, _removal(result, version)) for version in result.versions]
     used = [position for position in range(len(columns)) if position < 4 or any(row[position] for row in rows)]
     out.table([columns[position] for position in used], [[row[position] for position in used] for row in rows])
 
 
-def _row(version: VersionRecord) -> list[Piece]:
+def _removal(result: LogResult, version: VersionRecord) -> str | None:
+    """Return that a version is removed, and what has become of its content if it is not here."""
+    if not version.removed:
+        return None
+    return {"yes": "removed", "remote": "removed, at a remote", "no": "removed, gone"}[
+        result.restorable[version.number]
+    ]
+
+
+def _row(version: VersionRecord, removal: str | None) -> list[Piece]:
     name = f"v{version.number}"
     return [
-        Styled(f"{name} (removed)", "muted") if version.removed else Styled(name, "name"),
+        Styled(f"{name} ({removal})", "muted") if removal else Styled(name, "name"),
         age_of(version),
         size(version.logical_bytes),
         size(version.new_bytes),
@@ -126,12 +136,13 @@ def _oneline(out: Output, results: Sequence[LogResult]) -> None:
             for version in result.versions:
                 labels = f" ({', '.join(version.aliases)})" if version.aliases else ""
                 message = (version.message or "").partition("\n")[0]
+                removal = _removal(result, version)
                 pieces: Iterable[Piece] = (
                     Styled(version.name, "name"),
                     Styled(labels, "alias"),
                     f"  {metrics_text(version.metrics)}" if version.metrics else "",
                     f"  {message}" if message else "",
-                    "  [removed]" if version.removed else "",
+                    f"  [{removal}]" if removal else "",
                 )
                 out.line(*pieces)
     _say_rest(out, results)
