@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlver import codec
-from mlver.codec import against, entropy, grid, loops, native, portable
+from mlver.codec import against, grid, loops, native, portable
 from mlver.codec.shapes import SLOTS, SYMBOLS
 
 IMPLEMENTATIONS = [native, portable] if native.is_available() else [portable]
@@ -99,7 +99,7 @@ def test_parts_that_do_not_fit_a_grid_are_refused(implementation: loops.Loops, d
 def test_shares_that_are_not_all_are_refused(implementation: loops.Loops) -> None:
     classes = np.zeros(500, np.uint8)
     symbols = (np.arange(500) % 3).astype(np.uint8)
-    shares = entropy._shares(implementation.count(classes, symbols))
+    shares = implementation.tables(implementation.count(classes, symbols), 1, 64).shares
     states, words = implementation.entropy_encode(classes, symbols, shares, 8)
     decoded = implementation.entropy_decode(classes, shares, states, words)
     assert decoded is not None

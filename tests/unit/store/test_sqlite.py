@@ -150,7 +150,8 @@ def test_a_damaged_file_that_cannot_be_removed_is_left_and_memory_used(tmp_path:
     path = tmp_path / "index.sqlite"
     path.write_bytes(b"garbage" * 1000)
     (tmp_path / "index.sqlite-journal").mkdir()
-    connection = open_cache(path, SCHEMAS)
+    damage = CacheDamaged(sqlite3.DatabaseError("malformed"))
+    connection = reopen_cache(open_cache(None, SCHEMAS), damage, path, SCHEMAS)
     write(connection, "in memory")
     assert words(connection) == ["in memory"]
     assert path.read_bytes() == b"garbage" * 1000
