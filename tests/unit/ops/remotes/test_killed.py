@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mlver.errors import ConflictError
 from mlver.ops.init import init_repository
 from mlver.ops.opening import OpenRepository, open_repository
 from mlver.ops.remotes.check import verify_remote
@@ -29,6 +30,7 @@ from tests.unit.ops.remotes.stories import contents, get, record
 TOP = Path(__file__).resolve().parents[4]
 LIMIT_SECONDS = 60
 PUSH = "from mlver.ops.remotes.push import push; push(repository)"
+CLONE = "from mlver.ops.remotes.clone import clone; clone(sys.argv[2], Path(sys.argv[4]), {'endpoint': sys.argv[3]})"
 PULL = (
     "from mlver.ops.pull import plan_pull, pull\n"
     "from mlver.ops.remotes.receiving import obtain_files, obtain_manifest\n"
@@ -131,6 +133,28 @@ def test_a_pull_that_is_killed_goes_on(ada: OpenRepository, proxy: Proxy, place:
         raise AssertionError("it never ended")
     assert number > 4
     assert (out / "w").read_bytes() == data
+
+
+def test_a_clone_that_is_killed_is_none_and_the_same_command_makes_it(
+    ada: OpenRepository, proxy: Proxy, place: Path
+) -> None:
+    for number in range(3):
+        record(ada, b"%d" % number)
+    push(ada)
+    url, copy = ada.config.remotes["origin"]["url"], place / "copy"
+    for number in range(1, 40, 3):
+        assert not (copy / ".mlver").exists(), "it is whole or not there"
+        if run_killed(proxy, "GET", number, CLONE, ada.root, url, proxy.url, copy):
+            break
+    else:
+        raise AssertionError("it never ended")
+    assert number > 3, "it was killed several times"
+    assert os.listdir(copy) == [".mlver"], "what was killed left something"
+    made = open_repository(copy / ".mlver")
+    assert contents(made) == contents(ada)
+    made.close()
+    with pytest.raises(ConflictError, match="already"):
+        clone(url, copy, {"endpoint": proxy.url})
 
 
 def run_all(commands: Sequence[Sequence[str]], kill: random.Random) -> int:

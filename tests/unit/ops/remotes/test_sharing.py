@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mlver.errors import ConflictError, NotFoundError, RemoteError
+from mlver.errors import ConflictError, MlverError, NotFoundError, RemoteError
 from mlver.ops.artifacts import rename
+from mlver.ops.hooks.here import is_here
 from mlver.ops.labels import change_tags, set_alias, set_note
 from mlver.ops.opening import open_repository
 from mlver.ops.remotes.clone import clone
@@ -262,6 +263,8 @@ def test_a_clone_has_everything(machine: NewClone, place: Path) -> None:
     copy = open_repository(Path(made.path) / ".mlver")
     assert contents(copy) == contents(ada)
     assert get(copy, "latest", place / "out") == read_tree(place / "ada" / "model")
+    assert is_here(copy.root), "its hooks are its person's own"
+    assert copy.root.stat().st_mode & 0o777 == ada.root.stat().st_mode & 0o777
     copy.close()
     with pytest.raises(ConflictError, match="already"):
         clone(str(place / "remote"), place / "copy")
@@ -272,6 +275,24 @@ def test_a_clone_of_nothing_leaves_nothing(place: Path) -> None:
     with pytest.raises(RemoteError, match="no mlver remote"):
         clone(str(place / "empty"), place / "copy")
     assert not (place / "copy").exists()
+    (place / "copy").mkdir()
+    (place / "copy" / "mine").write_text("mine")
+    with pytest.raises(RemoteError, match="no mlver remote"):
+        clone(str(place / "empty"), place / "copy")
+    assert os.listdir(place / "copy") == ["mine"]
+
+
+def test_a_clone_takes_nothing_for_its_own(machine: NewClone, place: Path) -> None:
+    ada = machine("ada")
+    record(ada, b"0")
+    push(ada)
+    lost = place / "copy" / ".mlver" / "packs"
+    lost.mkdir(parents=True)
+    with pytest.raises(MlverError, match="it is no repository"):
+        clone(str(place / "remote"), place / "copy")
+    assert lost.is_dir()
+    with pytest.raises(MlverError, match="Cannot write"):
+        clone(str(place / "remote"), place / "remote" / "format")
 
 
 def test_a_lost_pack_is_sent_again(machine: NewClone, place: Path) -> None:
