@@ -77,7 +77,7 @@ def test_the_log_says_what_a_remote_would_be_asked_for(person: Person) -> None:
     person.run("push")
     person.run("rm", "v0", "--force")
     person.run("gc", "--grace", "0")
-    assert "v0 (removed, at a remote)" in person.run("log", "--removed").out
+    assert "v0 (removed, not here)" in person.run("log", "--removed").out
     told = {version["version"]: version["restorable"] for version in person.json("log", "--removed")["versions"]}
     assert told == {"v2": None, "v1": None, "v0": "remote"}
     assert person.run("restore", "net:v0").code == 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.cli.conftest import Person
-from tests.support.keys import make_key
+from tests.support.keys import make_key, write_pair
 from tests.support.trees import flip
 
 
@@ -38,6 +39,14 @@ def test_signing_and_checking(ada: Person) -> None:
     assert "sign v0" in ada.screen("reflog")
     assert ada.fails("verify", "--signature", "best")[0] == 15
     assert ada.fails("verify", "best", "--public-key", "ada.pub")[0] == 2
+
+
+def test_how_to_make_a_key_does_not_name_the_file_of_another_one(ada: Person) -> None:
+    write_pair(ada.here, "login", rsa.generate_private_key(65537, 2048))
+    code, said = ada.fails("sign", "v0", "--key", "login.pem")
+    assert (code, said[0]) == (2, "Error: login.pem is not a key of an elliptic curve.")
+    assert said[1].startswith("Hint: Make one with: openssl ")
+    assert "login.pem" not in said[1]
 
 
 def test_damage_is_worse_than_a_missing_signature(ada: Person) -> None:

@@ -110,9 +110,7 @@ def _removal(result: LogResult, version: VersionRecord) -> str | None:
     """Return that a version is removed, and what has become of its content if it is not here."""
     if not version.removed:
         return None
-    return {"yes": "removed", "remote": "removed, at a remote", "no": "removed, gone"}[
-        result.restorable[version.number]
-    ]
+    return {"yes": "removed", "remote": "removed, not here", "no": "removed, gone"}[result.restorable[version.number]]
 
 
 def _row(version: VersionRecord, removal: str | None) -> list[Piece]:

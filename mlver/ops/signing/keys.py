@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 _MAX_KEY_BYTES = 1 << 16
+_HOW_TO_MAKE = "Make one with: openssl ecparam -name prime256v1 -genkey -noout -out signing.pem"
+"""A file of its own: the one that was given is somebody's key, of another kind."""
 _PUBLIC_MARK = b"-----BEGIN PUBLIC KEY-----"
 
 
@@ -91,7 +93,7 @@ def read_private_key(path: Path, password: str | None = None) -> PrivateKey:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise UsageError(f"{path} is no private key in PEM, or its password is another one.") from error
     if not isinstance(key, EllipticCurvePrivateKey):
-        raise UsageError(f"{path} is not a key of an elliptic curve.", _how_to_make(path))
+        raise UsageError(f"{path} is not a key of an elliptic curve.", _HOW_TO_MAKE)
     _check_curve(key.curve.name, str(path))
     return PrivateKey(key)
 
@@ -160,7 +162,3 @@ def _hash(key_bits: int) -> HashAlgorithm:
     if key_bits == 256:
         return hashes.SHA256()
     return hashes.SHA384() if key_bits == 384 else hashes.SHA512()
-
-
-def _how_to_make(path: Path) -> str:
-    return f"Make one with: openssl ecparam -name prime256v1 -genkey -noout -out {path}"
