@@ -10,6 +10,37 @@ from itertools import count
 from typing import Any
 
 NAMES = ["net", "data"]
+"""What artifacts are called at first; each is found by that name for ever."""
+Naming = tuple[str, str | None, str]
+"""Which artifact, its name before (None: it is made), and after."""
+
+
+def titles(namings: list[Naming]) -> dict[str, str]:
+    """Return what each artifact is called in the end."""
+    return {key: after for key, _, after in namings}
+
+
+def named_again(there: list[Naming], pending: list[Naming]) -> list[Naming]:
+    """Return what names that were given elsewhere mean after others: who made or renamed an artifact first is right."""
+    now, again = titles(there), []
+    for place, (key, before, after) in enumerate(pending):
+        if before is None and key in now:
+            continue
+        if before is not None and (now[key] in (after, _became(key, after, pending[place:])) or now[key] != before):
+            continue
+        now[key] = after
+        again.append((key, before, after))
+    return again
+
+
+def _became(key: str, name: str, namings: list[Naming]) -> str:
+    """Return what a name that was given became in the end."""
+    for which, before, after in namings:
+        if which == key and before == name:
+            name = after
+    return name
+
+
 Action = tuple[Any, ...]
 """`add` token content tag | `alias` alias to was | `tag` token tag present | `note` token text was |
 `remove` token removed | `sign` token number signature present."""
@@ -185,15 +216,17 @@ class Machine:
     pending: dict[str, list[Event]] = field(default_factory=dict)
     has: set[int] = field(default_factory=set)
     """Contents that are wholly in its store."""
+    known_names: list[Naming] = field(default_factory=list)
+    pending_names: list[Naming] = field(default_factory=list)
+
+    def titles(self) -> dict[str, str]:
+        return titles(self.known_names + self.pending_names)
 
     def log(self, name: str) -> Log:
         return folded(self.events(name))
 
     def events(self, name: str) -> list[Event]:
         return self.known.get(name, []) + self.pending.get(name, [])
-
-    def artifacts(self) -> list[str]:
-        return [name for name in NAMES if self.known.get(name) or self.pending.get(name)]
 
     def record(self, name: str, *actions: Action, undoes: int | None = None) -> None:
         if actions:

@@ -18,7 +18,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from mlver.errors import ConflictError, MlverError, NotFoundError
 from mlver.ops import source_file
 from mlver.repository import Repository
-from tests.stateful.sharing_model import NAMES, Action, AliasMovedError, Event, Log, Machine, folded, undone
+from tests.stateful.sharing_model import (
+    NAMES,
+    Action,
+    AliasMovedError,
+    Event,
+    Log,
+    Machine,
+    Naming,
+    folded,
+    named_again,
+    titles,
+    undone,
+)
 from tests.support.keys import make_key
 from tests.support.places import quick_folder
 from tests.support.trees import read_tree
@@ -41,6 +53,7 @@ class SharingMachine(RuleBasedStateMachine):
         self.home = self.stack.enter_context(quick_folder())
         self.machines = [Machine(), Machine()]
         self.remote: dict[str, list[Event]] = {}
+        self.remote_names: list[Naming] = []
         self.remote_has: set[int] = set()
         self.open: list[Repository] = []
         self.key = make_key(self.home, "key")
@@ -110,12 +123,23 @@ class SharingMachine(RuleBasedStateMachine):
             actions.append(("tag", token, tag, True))
         if alias and log.aliases.get(alias) != token:
             actions.append(("alias", alias, token, log.aliases.get(alias)))
+        if name not in machine.titles():
+            machine.pending_names.append((name, None, name))
         machine.record(name, *actions)
         machine.has.add(content)
 
     @rule(which=openings, name=names, content=contents, alias=labels)
     def add_the_best(self, which: int, name: str, content: int, alias: str) -> None:
         self.add(which, name, content, alias, None)
+
+    @rule(which=openings, name=names, ending=st.sampled_from(["", "-x", "-y"]))
+    def rename(self, which: int, name: str, ending: str) -> None:
+        repository, machine = self.at(which)
+        before, after = machine.titles().get(name), name + ending
+        if before is not None:
+            repository.rename(before, after)
+        if before not in (None, after):
+            machine.pending_names.append((name, before, after))
 
     @rule(which=openings, name=names, pick=picks, alias=labels)
     def alias(self, which: int, name: str, pick: int, alias: str) -> None:
@@ -196,7 +220,7 @@ class SharingMachine(RuleBasedStateMachine):
         name, log, token = found
         number = log.number(token)
         repository.sign(f"{name}:v{number}", self.key)
-        (new,) = signatures(repository, name, number) - log.signed[token]
+        (new,) = signatures(repository, machine.titles()[name], number) - log.signed[token]
         machine.record(name, ("sign", token, number, new, True))
 
     @rule(which=openings, name=names, pick=picks, newest=st.booleans())
@@ -245,6 +269,8 @@ class SharingMachine(RuleBasedStateMachine):
         repository.fetch()
         for name in NAMES:
             self._adopt(machine, name)
+        machine.pending_names = named_again(self.remote_names, machine.pending_names)
+        machine.known_names = list(self.remote_names)
 
     def _adopt(self, machine: Machine, name: str) -> None:
         state = folded(self.remote.get(name, []))
@@ -272,6 +298,9 @@ class SharingMachine(RuleBasedStateMachine):
                 machine.record(name, *borne, ("remove", token, True))
             return
         repository.push(force=force)
+        if machine.pending_names:
+            self.remote_names += named_again(self.remote_names, machine.pending_names)
+            machine.known_names, machine.pending_names = list(self.remote_names), []
         for name, events in said.items():
             if not machine.pending.get(name):
                 continue  # what others said of it is not asked for
@@ -329,7 +358,7 @@ class SharingMachine(RuleBasedStateMachine):
         with Repository.clone(str(self.home / "remote"), place) as copy:
             for name, events in self.remote.items():
                 if folded(events).versions:
-                    self._compare_log(copy, name, events)
+                    self._compare_log(copy, titles(self.remote_names)[name], events)
 
     @invariant()
     def says_what_the_model_says(self) -> None:
@@ -339,9 +368,10 @@ class SharingMachine(RuleBasedStateMachine):
     def _compare(self, which: int) -> None:
         repository, machine = self.open[which], self.machines[which // 2]
         there = {artifact.name for artifact in repository.artifacts()}
-        assert there == {name for name in machine.artifacts() if machine.log(name).versions}
-        for name in there:
-            self._compare_log(repository, name, machine.events(name))
+        called = {name: title for name, title in machine.titles().items() if machine.log(name).versions}
+        assert there == set(called.values())
+        for name, title in called.items():
+            self._compare_log(repository, title, machine.events(name))
 
     def _compare_log(self, repository: Repository, name: str, events: list[Event]) -> None:
         log = folded(events)
