@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,6 +153,26 @@ class TestGcs(RemoteContract):
                 storage.put(name, b"x")
             assert_all_listed(storage)
             assert sum("pageToken=" in path for _, path in proxy.seen) >= 2
+
+    def test_who_may_not_is_told_at_once(self, server: Server) -> None:
+        with bad_connection(server.options["endpoint"]) as proxy:
+            storage = opened(replace(server, options=server.options | {"endpoint": proxy.url}))
+            proxy.policy = lambda method, path: "forbidden"
+            requests: list[Callable[[], object]] = [
+                lambda: storage.read("a"),
+                lambda: storage.size("a"),
+                lambda: storage.list("log"),
+                lambda: storage.put("a", b""),
+                lambda: storage.create("a", b""),
+                lambda: storage.delete("a"),
+            ]
+            for request in requests:
+                before = len(proxy.seen)
+                with pytest.raises(RemoteError, match="access was refused") as told:
+                    request()
+                assert told.value.hint is not None
+                assert "credentials" in told.value.hint
+                assert len(proxy.seen) == before + 1
 
 
 class TestSftp(RemoteContract):

@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["busy", "slow down", "bad request", "not allowed", "reset", "lost reply", "cut", "stall"]
+Fault = Literal["busy", "slow down", "bad request", "forbidden", "not allowed", "reset", "lost reply", "cut", "stall"]
 Policy = Callable[[str, str], Fault | None]
 """Says what happens to a request, given its method and path."""
 
-_STATUS = {"busy": 503, "slow down": 429, "bad request": 400, "not allowed": 405}
+_STATUS = {"busy": 503, "slow down": 429, "bad request": 400, "forbidden": 403, "not allowed": 405}
 STALL_SECONDS = 30.0
 
 

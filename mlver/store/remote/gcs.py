@@ -7,7 +7,9 @@ Source: https://cloud.google.com/storage/docs/request-preconditions
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -58,9 +60,10 @@ class GcsService:
         """See `Service.get`."""
         limits = {} if start == 0 and end is None else {"start": start, "end": end}
         try:
-            data: bytes = self._fs.cat_file(
-                self._full(path), timeout=allowed_seconds((end or 1 << 30) - start), **limits
-            )
+            with _told():
+                data: bytes = self._fs.cat_file(
+                    self._full(path), timeout=allowed_seconds((end or 1 << 30) - start), **limits
+                )
         except Exception as error:  # gcsfs has one class for all statuses, which is no OSError
             if getattr(error, "code", None) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return b""
@@ -98,7 +101,8 @@ class GcsService:
 
     def delete(self, path: str) -> None:
         """See `Service.delete`."""
-        self._fs.call("DELETE", "b/{}/o/{}", self._bucket, self._prefix + path, timeout=allowed_seconds(0))
+        with _told():
+            self._fs.call("DELETE", "b/{}/o/{}", self._bucket, self._prefix + path, timeout=allowed_seconds(0))
 
     def close(self) -> None:
         """See `Service.close`. gcsfs closes its session when it is collected."""
@@ -109,31 +113,45 @@ class GcsService:
 
     def fetch(self, name: str, start: int, end: int, generation: str) -> tuple[dict[str, str], bytes]:
         """Get a range of one generation of an object of the bucket; return the answer's headers, and the bytes."""
-        headers, data = self._fs.call(
-            "GET",
-            "b/{}/o/{}",
-            self._bucket,
-            name,
-            alt="media",
-            generation=generation,
-            headers={"Range": f"bytes={start}-{end - 1}"},
-            timeout=allowed_seconds(end - start),
-        )
+        with _told():
+            headers, data = self._fs.call(
+                "GET",
+                "b/{}/o/{}",
+                self._bucket,
+                name,
+                alt="media",
+                generation=generation,
+                headers={"Range": f"bytes={start}-{end - 1}"},
+                timeout=allowed_seconds(end - start),
+            )
         return {str(key).lower(): str(value) for key, value in headers.items()}, bytes(data)
 
     def _put(self, path: str, data: bytes, mode: str) -> None:
-        self._fs.pipe_file(
-            self._full(path), data, mode=mode, chunksize=_ONE_UPLOAD_BYTES, timeout=allowed_seconds(len(data))
-        )
+        with _told():
+            self._fs.pipe_file(
+                self._full(path), data, mode=mode, chunksize=_ONE_UPLOAD_BYTES, timeout=allowed_seconds(len(data))
+            )
 
     def _call(self, method: str, path: str, *parts: str, **parameters: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._fs.call(
-            method, path, *parts, json_out=True, timeout=allowed_seconds(0), **parameters
-        )
+        with _told():
+            answer: dict[str, Any] = self._fs.call(
+                method, path, *parts, json_out=True, timeout=allowed_seconds(0), **parameters
+            )
         return answer
 
     def _full(self, path: str) -> str:
         return f"{self._bucket}/{self._prefix}{path}"
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Raise `PermissionError` where access was refused: of that, gcsfs says only `Forbidden` in an `OSError`."""
+    try:
+        yield
+    except OSError as error:
+        if str(error).startswith("Forbidden: "):
+            raise PermissionError(errno.EACCES, str(error)) from error
+        raise
 
 
 def _entry(item: dict[str, Any], start: int) -> Entry:
