@@ -34,6 +34,7 @@ from mlver.ops.removal import whole_artifact
 from mlver.ops.runs.begin import begin_run
 from mlver.ops.runs.end import RunOutcome, end_run
 from mlver.ops.runs.use import use_version
+from mlver.ops.undo import ReflogEntry
 from mlver.repository import Repository
 from tests.stateful.artifact_model import Cell, Model
 from tests.support.keys import make_key
@@ -85,8 +86,10 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            for which in range(len(self.open)):
+            for which, repository in enumerate(self.open):
                 self._compare_all(which)
+                for model in self.models:
+                    self.reflog(repository, model)
         finally:
             for repository in self.open:
                 repository.close()
@@ -325,7 +328,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         model = self.by_name.get(name, self.models[0])
         repository = self.open[which]
         number = pick % len(model.events)
-        entry = list(reversed(repository.reflog(model.name)))[1 + number]
+        entry = self.reflog(repository, model)[number]
         is_kept = model.would_move_protected(number) and not force
         if model.is_undone(number) or not model.may_undo(number) or self._would_miss(model, number) or is_kept:
             with pytest.raises(MlverError) as caught:
@@ -559,8 +562,12 @@ class RepositoryMachine(RuleBasedStateMachine):
             assert version.note == model.cells.get(("note", number))
             assert version.metadata == model.keys("meta", number)
             assert version.metrics == model.keys("metric", number)
+
+    def reflog(self, repository: Repository, model: Model) -> list[ReflogEntry]:
+        """Return what happened to an artifact since it was made, in order, after comparing it with the model."""
         told = list(reversed(repository.reflog(model.name)))[1:]
         assert [entry.undone for entry in told] == [model.is_undone(number) for number in range(len(model.events))]
+        return told
 
 
 def test_repository_does_what_the_model_says() -> None:

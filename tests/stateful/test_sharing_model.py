@@ -83,7 +83,10 @@ class SharingMachine(RuleBasedStateMachine):
     def _check_all(self) -> None:
         for which in range(len(self.open)):
             self._compare(which)
-            assert self.open[which].verify().ok
+            repository, machine = self.open[which], self.machines[which // 2]
+            for artifact in repository.artifacts():
+                self._compare_reflog(repository, artifact.name, machine.events(artifact.name.partition("-")[0]))
+            assert repository.verify().ok
         if self.open:
             assert self.open[2].verify_remote().ok
 
@@ -386,6 +389,8 @@ class SharingMachine(RuleBasedStateMachine):
             assert set(version.tags) == log.tags[token]
             assert version.note == log.notes.get(token)
             assert signatures(repository, name, version.number) == log.signed[token]
+
+    def _compare_reflog(self, repository: Repository, name: str, events: list[Event]) -> None:
         told = {entry.event.number: entry.undone for entry in repository.reflog(name) if not entry.is_naming}
         back = undone(events)
         assert told == {number: event.id in back for number, event in enumerate(events)}
