@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from compileall import compile_dir
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import cycle, islice
@@ -21,10 +22,11 @@ from pathlib import Path
 
 from tests.fault.commands import COMMANDS, named
 from tests.fault.crashes import check, crash_states
-from tests.fault.injection import FAULTS, Outcome, inject, refuse_imports, targets
+from tests.fault.injection import FAULTS, Outcome, imports, inject, refuse_imports, targets
 from tests.fault.order import published, violations
 from tests.fault.scene import prepare
 from tests.fault.tracing import HARMLESS, MUTATING, missing_tools, names_made
+from tests.support.process import PROJECT
 
 _MEMORY = "/dev/shm"
 IMPORTS = "imports"
@@ -73,7 +75,10 @@ def imported(names: Sequence[str], folder: Path) -> Outcome:
     total = Outcome()
     known: set[str] = set()
     for name in names:
-        total.add(refuse_imports(prepare(named(name), folder / name), known))
+        scene = prepare(named(name), folder / name)
+        new = [place for place in imports(scene) if place not in known]
+        total.add(refuse_imports(scene, new))
+        known.update(new)
     return total
 
 
@@ -110,6 +115,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     if reason := missing_tools():
         sys.exit(reason)
+    compile_dir(PROJECT / "mlver", quiet=1)  # who is traced writes no bytecode
     names = asked.command or [command.name for command in COMMANDS]
     broken = False
     for what in asked.what or (*CHECKS, IMPORTS):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,8 @@ FAULTS = {
     "EMFILE": "error=EMFILE",
     "ENOLCK": "error=ENOLCK",
 }
+DAMAGED = 12
+"""What a command ends with that looked for damage and left some: it has said what it could do and what not."""
 _TRIES = 24
 _ABSENT = 3
 Which = tuple[tuple[str, ...], int]
@@ -125,18 +127,20 @@ def _again(watched: Watched, scene: Scene, ended: Ended) -> dict[Which, Call]:
     return {numbered[id(call)]: call for call in calls}
 
 
-def refuse_imports(scene: Scene, known: set[str]) -> Outcome:
-    """Run a command once for each file and folder that it opens to import something, of which there are too many open.
+def imports(scene: Scene) -> list[str]:
+    """Return what a command opens to import something: files, and folders to find them in."""
+    return list(dict.fromkeys(call.asked_for() for call in _in_main(scene) if call.is_code()))
+
+
+def refuse_imports(scene: Scene, places: Sequence[str]) -> Outcome:
+    """Run a command once for each of some places that it imports from, of which there are too many open files.
 
     Args:
         scene: The command.
-        known: Places that were tried already; those that are tried now are put to them.
+        places: Of `imports`.
     """
-    places = {call.asked_for(): None for call in _in_main(scene) if call.is_code()}
-    new = [place for place in places if place not in known]
-    known.update(new)
-    outcome = Outcome(wanted=len(new), runs=len(new))
-    for place in new:
+    outcome = Outcome(wanted=len(places), runs=len(places))
+    for place in places:
         scene.restore()
         ended = refuse(Fresh(), scene.command.argv, scene.world / "repo", scene.trace, place, "EMFILE")
         outcome.hit += ended.hit is not None
@@ -159,11 +163,12 @@ def _once(watched: Watched, scene: Scene, fault: str, call: Call) -> Ended:
 
 
 def _problems(scene: Scene, fault: str, ended: Ended) -> Iterator[str]:
+    found_damage = scene.command.damaged_before and ended.code == DAMAGED
     if fault != "kill":
-        yield from manners(ended)
+        yield from () if found_damage else manners(ended)
         if ended.hit is not None and ended.hit.name in SYNCS:
             yield from flushed_again(ended.calls, ended.hit)
-    yield from scene.judge(acknowledged=ended.code == 0 or bool(ended.out))
+    yield from scene.judge(acknowledged=ended.code == 0 or (bool(ended.out) and not found_damage))
 
 
 def flushed_again(calls: list[Call], failed: Call) -> Iterator[str]:

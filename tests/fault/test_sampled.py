@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,7 @@ import pytest
 
 from tests.fault.commands import COMMANDS, Command, named
 from tests.fault.crashes import check, crash_states
-from tests.fault.injection import inject, targets
+from tests.fault.injection import imports, inject, refuse_imports, targets
 from tests.fault.order import published, violations
 from tests.fault.scene import Scene, prepare
 from tests.fault.tracing import HARMLESS, MUTATING, missing_tools, names_made
@@ -66,6 +67,15 @@ def test_nothing_is_published_before_what_it_rests_on(scene: Scene) -> None:
 def test_what_was_pulled_is_durable_with_the_folders_on_the_way(name: str) -> None:
     with quick_folder() as folder:
         assert list(violations(prepare(named(name), folder.resolve() / "scene"))) == []
+
+
+def test_a_library_of_which_there_are_too_many_open_files_is_told_in_one_line() -> None:
+    with quick_folder() as folder:
+        scene = prepare(named("alias"), folder.resolve() / "scene")
+        libraries = [place for place in imports(scene) if re.search(r"_sqlite3.*\.so$|\bblake3.*\.so$", place)]
+        outcome = refuse_imports(scene, libraries)
+    assert outcome.problems == []
+    assert outcome.hit == len(libraries) > 0
 
 
 def test_packs_go_when_what_names_them_is_gone_for_good() -> None:
