@@ -25,6 +25,7 @@ from tests.fault.crashes import check, crash_states
 from tests.fault.injection import FAULTS, Outcome, imports, inject, refuse_imports, targets
 from tests.fault.order import published, violations
 from tests.fault.scene import prepare
+from tests.fault.starting import Warm
 from tests.fault.tracing import HARMLESS, MUTATING, missing_tools, names_made
 from tests.support.process import PROJECT
 
@@ -37,7 +38,8 @@ EVERY = 8
 def injected(fault: str, name: str, folder: Path) -> Outcome:
     """Let one fault happen at every call of a command."""
     scene = prepare(named(name), folder)
-    return inject(scene, fault, targets(scene, fault))
+    with Warm(scene.modules) as warm:
+        return inject(scene, fault, targets(scene, fault), warm)
 
 
 def unknown_names(name: str, folder: Path) -> Outcome:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fault.scene import Scene, manners
-from tests.fault.starting import Fresh, Warm, Watched
+from tests.fault.starting import Fresh, Watched
 from tests.fault.tracing import KILL, NAMES, OPENING, SYNCS, Call, Ended, interfere, record, refuse
 
 FAULTS = {
@@ -76,19 +76,15 @@ def targets(scene: Scene, fault: str) -> list[Call]:
     return scene.targets()
 
 
-def inject(scene: Scene, fault: str, wanted: Iterable[Call]) -> Outcome:
+def inject(scene: Scene, fault: str, wanted: Iterable[Call], watched: Watched) -> Outcome:
     """Run a command once for each of some calls, with the fault there, and judge what is left each time.
 
     Args:
         scene: The command.
         fault: One of `FAULTS`.
         wanted: Calls of `scene.calls`.
+        watched: Starts it.
     """
-    with Warm(scene.modules) as warm:
-        return _inject(warm, scene, fault, wanted)
-
-
-def _inject(watched: Watched, scene: Scene, fault: str, wanted: Iterable[Call]) -> Outcome:
     numbered = _numbered(scene, scene.calls)
     left = {numbered[id(call)]: call for call in wanted}
     outcome = Outcome(wanted=len(left))

@@ -5,7 +5,8 @@ the first thread begins with so many failing calls of that name that no child pr
 with twice as many, and so on. Then every call of every thread has a number of its own.
 
 Calls that only pad are hit too, on the way to their number. An error makes no difference to them. A signal would, so
-it is one that can be blocked meanwhile: `KILLING`, which ends a process as SIGKILL does, since nobody handles it.
+it is one that can be blocked meanwhile: `KILLING`, which ends a process as SIGKILL does, since nobody handles it, nor
+hands it on to what `mlver run` has started.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PAD = "MLVER_TEST_PAD"
 """The variable that names the call to pad, and how often: `fsync:256`."""
 MODULES = "MLVER_TEST_MODULES"
 """The variable that names the file to write the names of all modules to that were imported."""
-KILLING = signal.SIGUSR2
+KILLING = signal.SIGVTALRM
 
 
 def number_threads(padded: str, count: int) -> None:

@@ -15,7 +15,7 @@ from mlver.repository import Repository
 from tests.fault.commands import named, write_model
 from tests.fault.injection import inject, targets
 from tests.fault.scene import prepare
-from tests.fault.starting import command_line
+from tests.fault.starting import Warm, command_line
 from tests.fault.tracing import missing_tools
 from tests.support.places import quick_folder
 from tests.support.process import environment
@@ -65,7 +65,8 @@ def test_a_file_system_without_locks_will_do(place: Path) -> None:
     scene = prepare(named("add"), place / "scene")
     wanted = targets(scene, "ENOLCK")
     assert wanted
-    assert inject(scene, "ENOLCK", wanted[:: len(wanted) // 2]).problems == []
+    with Warm(scene.modules) as warm:
+        assert inject(scene, "ENOLCK", wanted[:: len(wanted) // 2], warm).problems == []
 
 
 @needs_strace

@@ -15,6 +15,7 @@ from tests.fault.crashes import check, crash_states
 from tests.fault.injection import imports, inject, refuse_imports, targets
 from tests.fault.order import published, violations
 from tests.fault.scene import Scene, prepare
+from tests.fault.starting import Warm
 from tests.fault.tracing import HARMLESS, MUTATING, missing_tools, names_made
 from tests.support.places import quick_folder
 
@@ -30,20 +31,26 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
         yield prepare(named(request.param), folder.resolve() / "scene")
 
 
+@pytest.fixture(scope="module")
+def warm(scene: Scene) -> Iterator[Warm]:
+    with Warm(scene.modules) as warm:
+        yield warm
+
+
 def sample(scene: Scene, population: Sequence[T], count: int) -> list[T]:
     """Return some of it, the same ones every time."""
     return random.Random(scene.command.name).sample(population, min(count, len(population)))
 
 
-def test_killed_it_leaves_the_old_state_or_the_new(scene: Scene) -> None:
-    outcome = inject(scene, "kill", sample(scene, targets(scene, "kill"), 2))
+def test_killed_it_leaves_the_old_state_or_the_new(scene: Scene, warm: Warm) -> None:
+    outcome = inject(scene, "kill", sample(scene, targets(scene, "kill"), 2), warm)
     assert outcome.problems == []
     assert outcome.hit == 2
 
 
 @pytest.mark.parametrize("fault", ["EIO", "ENOSPC"])
-def test_a_call_that_fails_is_told_in_one_line_and_nothing_is_lost(scene: Scene, fault: str) -> None:
-    outcome = inject(scene, fault, sample(scene, targets(scene, fault), 1))
+def test_a_call_that_fails_is_told_in_one_line_and_nothing_is_lost(scene: Scene, warm: Warm, fault: str) -> None:
+    outcome = inject(scene, fault, sample(scene, targets(scene, fault), 1), warm)
     assert outcome.problems == []
     assert outcome.hit == 1
 

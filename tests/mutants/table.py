@@ -112,6 +112,13 @@ MUTANTS = (
         ("tests/unit/test_chunks.py::test_what_is_relied_on_is_made_durable",),
     ),
     Mutant(
+        "manifests that gc deletes at a remote may come back when their packs are gone",
+        "mlver/ops/remotes/collect/collect.py",
+        "        self._remote.storage.sync(MANIFESTS_FOLDER)",
+        "        self._remote.storage.list(MANIFESTS_FOLDER)",
+        ("tests/fault/test_sampled.py::test_packs_go_when_what_names_them_is_gone_for_good",),
+    ),
+    Mutant(
         "the cache keeps one journal for all transactions",
         "mlver/store/sqlite.py",
         "PRAGMA journal_mode=DELETE",
