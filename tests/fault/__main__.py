@@ -124,7 +124,7 @@ def main(arguments: list[str]) -> int:
         total = Outcome()
         groups = [tuple(names)] if what == IMPORTS else [(name,) for name in names]
         processors: SimpleQueue[int] = SimpleQueue()
-        for processor in islice(cycle(os.sched_getaffinity(0)), asked.jobs):
+        for processor in islice(cycle(sorted(os.sched_getaffinity(0))), asked.jobs):
             processors.put(processor)
         with ProcessPoolExecutor(asked.jobs, initializer=_settle, initargs=(processors,)) as pool:
             for group, outcome in zip(groups, pool.map(partial(_check, what), groups), strict=True):
