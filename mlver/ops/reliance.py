@@ -51,11 +51,11 @@ def _absent_content(repository: OpenRepository, identity: ManifestId) -> frozens
         return frozenset()  # deleted this instant
     chunks = {ChunkId(ids[at : at + DIGEST_SIZE]) for at in range(0, len(ids), DIGEST_SIZE)}
     repository.refresh_packs()
-    lost = _undecodable(repository, chunks)
+    lost = undecodable(repository, chunks)
     if lost:
         put_all_back(repository.storage, PACKS_FOLDER)
         repository.refresh_packs()  # a pack may have been replaced while all were listed
-        lost = _undecodable(repository, chunks)
+        lost = undecodable(repository, chunks)
     return frozenset(lost) if lost else None
 
 
@@ -154,7 +154,7 @@ def _gone(version: str) -> NotFoundError:
     )
 
 
-def _undecodable(repository: OpenRepository, chunks: Collection[ChunkId]) -> set[ChunkId]:
+def undecodable(repository: OpenRepository, chunks: Collection[ChunkId]) -> set[ChunkId]:
     """Return which of the chunks cannot be had from the packs: they are not there, or what they rest on is not."""
     here: dict[ChunkId, Location] = {}
     wanted = set(chunks)

@@ -24,7 +24,7 @@ from mlver.ops.remotes.mend import damaged_chunks, mend
 from mlver.ops.remotes.opening import OpenRemote, open_remote
 from mlver.ops.remotes.pack_listing import refresh_packs
 from mlver.ops.remotes.push_tasks import PushTask, plan_task, push_tasks
-from mlver.ops.remotes.securing import manifests_to_publish, present_manifests, secure, send_manifests
+from mlver.ops.remotes.securing import leave_out_lost, manifests_to_publish, present_manifests, secure, send_manifests
 from mlver.ops.remotes.sending import Shipment, plan_shipment, send
 from mlver.ops.runs.recover import recover
 from mlver.store.remote.storage import RemoteStorage
@@ -147,7 +147,9 @@ def _push(
     gone, damaged = refresh_packs(remote)
     notices += damaged
     known_damage = remote.damage()
-    own = _chunks(repository, present_manifests(repository, manifests_to_publish(repository, remote, tasks)))
+    present = present_manifests(repository, manifests_to_publish(repository, remote, tasks))
+    own, left_out = leave_out_lost(repository, remote, _chunks(repository, present))
+    notices += left_out
     every = {chunk for group in own.values() for chunk in group}
     others: Mapping[ManifestId, set[ChunkId]] = {}
     if gone or damaged or known_damage:

@@ -18,6 +18,7 @@ from mlver.history.manifest_blob import manifest_name
 from mlver.ids import ChunkId, ManifestId
 from mlver.ops.opening import OpenRepository
 from mlver.ops.progress import Progress
+from mlver.ops.reliance import undecodable
 from mlver.ops.remotes.collect.claims import read_claims
 from mlver.ops.remotes.fetch import CONNECTIONS, added_versions
 from mlver.ops.remotes.opening import OpenRemote
@@ -156,3 +157,25 @@ def present_manifests(repository: OpenRepository, manifests: Sequence[ManifestId
         if not all_removed or repository.storage.exists(manifest_name(identity)):
             found.append(identity)
     return found
+
+
+def leave_out_lost(
+    repository: OpenRepository, remote: OpenRemote, chunks: Mapping[ManifestId, set[ChunkId]]
+) -> tuple[dict[ManifestId, set[ChunkId]], list[str]]:
+    """Leave out what only removed versions have and nobody can restore: that it is damaged must not hinder a push.
+
+    Returns:
+        The others of the manifests, each with its chunks; and what was left out, for people.
+    """
+    every = repository.index.all_manifests()
+    kept: dict[ManifestId, set[ChunkId]] = {}
+    notices = []
+    for identity, group in chunks.items():
+        uses = every.get(identity, [])
+        is_removed = bool(uses) and all(removed for _, _, removed in uses)
+        if is_removed and undecodable(repository, group - remote.chunk_index.find_many(group).keys()):
+            name, number, _ = uses[0]
+            notices.append(f"The content of {name}:v{number}, which was removed, is damaged here and was not sent.")
+        else:
+            kept[identity] = group
+    return kept, notices

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlver.errors import ConflictError, MlverError, NotFoundError, RemoteError
+from mlver.errors import ConflictError, IntegrityError, MlverError, NotFoundError, RemoteError
 from mlver.ops.artifacts import rename
 from mlver.ops.hooks.here import is_here
 from mlver.ops.labels import change_tags, set_alias, set_note
@@ -16,6 +16,7 @@ from mlver.ops.opening import open_repository
 from mlver.ops.remotes.clone import clone
 from mlver.ops.remotes.fetch import fetch
 from mlver.ops.remotes.push import push
+from mlver.ops.removal import remove, restore
 from tests.support.trees import read_tree
 from tests.unit.ops.remotes.conftest import NewClone
 from tests.unit.ops.remotes.stories import contents, get, record
@@ -295,9 +296,26 @@ def test_a_clone_takes_nothing_for_its_own(machine: NewClone, place: Path) -> No
         clone(str(place / "remote"), place / "remote" / "format")
 
 
+def test_a_removed_version_that_is_damaged_hinders_no_push(machine: NewClone, place: Path) -> None:
+    ada, bob = machine("ada"), machine("bob")
+    lost, kept = os.urandom(50_000), os.urandom(50_000)
+    record(ada, lost)
+    for pack in (ada.root / "packs").iterdir():
+        pack.unlink()
+    record(ada, kept)
+    with pytest.raises(IntegrityError, match="missing here"):
+        push(ada)
+    remove(ada, ["net:v0"])
+    assert "net:v0, which was removed, is damaged here" in push(ada).notices[0]
+    fetch(bob)
+    assert get(bob, "net:v1", place / "out") == {"w": kept}
+    with pytest.raises(NotFoundError, match="is gone"):
+        restore(bob, ["net:v0"])
+
+
 def test_a_lost_pack_is_sent_again(machine: NewClone, place: Path) -> None:
     ada, bob = machine("ada"), machine("bob")
-    data = os.urandom(100_000)
+    data = os.urandom(50_000)  # too few to be cut into two chunks
     record(ada, data)
     push(ada)
     for pack in (place / "remote" / "packs").iterdir():
