@@ -161,7 +161,7 @@ def _once(watched: Watched, scene: Scene, fault: str, call: Call) -> Ended:
 def _problems(scene: Scene, fault: str, ended: Ended) -> Iterator[str]:
     found_damage = scene.command.damaged_before and ended.code == DAMAGED
     if fault != "kill":
-        yield from () if found_damage else manners(ended)
+        yield from manners(ended, reports=found_damage)
         if ended.hit is not None and ended.hit.name in SYNCS:
             yield from flushed_again(ended.calls, ended.hit)
     yield from scene.judge(acknowledged=ended.code == 0 or (bool(ended.out) and not found_damage))

@@ -151,14 +151,14 @@ def _short(value: object) -> str:
     return text if len(text) < 200 else f"{text[:200]}..."
 
 
-def manners(ended: Ended) -> list[str]:
-    """Return what is wrong with how a command that could not do its work said so."""
+def manners(ended: Ended, reports: bool = False) -> list[str]:
+    """Return what is wrong with how a command that could not do its work said so, in a line or by what it `reports`."""
     problems = []
     if ended.code not in DOCUMENTED:
         problems.append(f"exit code {ended.code}: {ended.err[-2000:]}")
     if "Traceback" in ended.err or "Exception" in ended.err:
         problems.append(f"a traceback: {ended.err[-2000:]}")
     told = re.findall("^Error: ", ended.err, re.MULTILINE)
-    if len(told) != (ended.code != 0):
+    if len(told) != (ended.code != 0) and not reports:
         problems.append(f"{len(told)} errors told with exit code {ended.code}: {ended.err}")
     return problems
