@@ -34,8 +34,6 @@ from mlver.errors import IntegrityError
 _SYMBOLS_A_LANE = 1 << 11
 """A lane costs two bytes more than it holds."""
 Counts = npt.NDArray[np.unsignedinteger[Any]]
-
-
 Shares = npt.NDArray[np.uint16]
 """Of 4096, by class and symbol, shape (classes, 64)."""
 

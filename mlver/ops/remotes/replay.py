@@ -150,12 +150,12 @@ class _Replay:
 
     def run(self, pending: Sequence[Event], published: Mapping[str, Event]) -> Replayed:
         self._last_names = _last_names(pending)
-        places = [place for place, event in enumerate(pending) if event.write_id in published]
+        last_there = max((place for place, event in enumerate(pending) if event.write_id in published), default=-1)
         for place, event in enumerate(pending):
             if event.write_id in published:
                 self._follow(event, published[event.write_id])
                 continue
-            if places and place < places[-1]:
+            if place < last_there:
                 continue  # it was left out when those after it were published: said now, it would come after them
             actions = tuple(self._fold_again(event))
             if not actions:

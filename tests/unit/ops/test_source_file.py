@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,11 @@ def test_the_same_matrix_of_all_layers_has_one_guide(tmp_path: Path) -> None:
     }
     (tmp_path / "m.safetensors").write_bytes(as_safetensors(named))
     (source,) = scan([tmp_path / "m.safetensors"]).sources
-    reading = start_reading(source, open_source(source))
+    descriptor = open_source(source)
+    try:
+        reading = start_reading(source, descriptor)
+    finally:
+        os.close(descriptor)
     assert reading.layout is not None
     guides = {
         tensor.name: reading.guide(next(iter(cut_tensor(tensor, number))))
