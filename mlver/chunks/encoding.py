@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from mlver import codec
 from mlver.chunks.reader import ChunkReader
-from mlver.digests import Buffer
+from mlver.digests import Buffer, chunk_id
 from mlver.errors import IntegrityError
 from mlver.formats import NO_ROWS, Rows
 from mlver.ids import ChunkId
@@ -40,6 +40,13 @@ class Base:
     chunks: tuple[ChunkId, ...]
     dtype: str
     skip_bytes: int = 0
+
+
+class Originals(Protocol):
+    """Where stored chunks lie as they are, besides in packs. Safe in any thread."""
+
+    def read(self, chunk: ChunkId) -> Buffer | None:
+        """Return what should be the bytes of a chunk; None if it lies nowhere."""
 
 
 class Guide:
@@ -86,7 +93,12 @@ class BaseBytes(NamedTuple):
 
 
 def encode_chunk(
-    identity: ChunkId, piece: Piece, reader: ChunkReader, places: Mapping[ChunkId, Location], level: Level
+    identity: ChunkId,
+    piece: Piece,
+    reader: ChunkReader,
+    places: Mapping[ChunkId, Location],
+    level: Level,
+    originals: Originals | None = None,
 ) -> tuple[Frame, str | None]:
     """Return the frame of a chunk, and why its base could not be read, if so: it is stored without one then.
 
@@ -96,12 +108,13 @@ def encode_chunk(
         reader: Reads the base.
         places: Where that is and what it rests on, as far as it is known.
         level: How much time a smaller frame is worth.
+        originals: Where the base may lie as it is.
 
     Raises:
         IntegrityError: What was encoded does not decode to what it was: this machine computes wrongly.
     """
     try:
-        base = _read_base(reader, piece.base, places) if piece.base is not None else None
+        base = _read_base(reader, piece.base, places, originals) if piece.base is not None else None
     except IntegrityError as error:
         return encode_against(identity, piece, None, level), error.message
     return encode_against(identity, piece, base, level), None
@@ -142,12 +155,18 @@ def encode_against(identity: ChunkId, piece: Piece, base: BaseBytes | None, leve
     return build_frame(header, encoded.parts)
 
 
-def _read_base(reader: ChunkReader, base: Base, places: Mapping[ChunkId, Location]) -> BaseBytes | None:
+def _read_base(
+    reader: ChunkReader, base: Base, places: Mapping[ChunkId, Location], originals: Originals | None
+) -> BaseBytes | None:
     """Return a base, or the root of its chain if that is long enough; None if neither may be built upon.
 
     Raises:
         IntegrityError: It is missing or damaged.
     """
+    if originals is not None:
+        found = [_original(reader, chunk, places, originals) for chunk in base.chunks]
+        if None not in found:
+            return BaseBytes(joined([raw for raw in found if raw is not None]), b"".join(base.chunks))
     decoded = [reader.decode(chunk, places) for chunk in base.chunks]
     if all(one.depth < MAX_CHAIN for one in decoded):
         return BaseBytes(joined([one.raw for one in decoded]), b"".join(base.chunks))
@@ -155,6 +174,17 @@ def _read_base(reader: ChunkReader, base: Base, places: Mapping[ChunkId, Locatio
     if root is None or root.depth >= MAX_CHAIN:
         return None
     return BaseBytes(reader.decode(root.chunk).raw, root.chunk)
+
+
+def _original(
+    reader: ChunkReader, chunk: ChunkId, places: Mapping[ChunkId, Location], originals: Originals
+) -> Buffer | None:
+    """Return a chunk that need not be decoded, if it may be built upon: the packs must be able to give it back, too."""
+    raw = originals.read(chunk)
+    if raw is None or chunk_id(raw) != chunk:
+        return None
+    depth = reader.depth(chunk, places)
+    return raw if depth is not None and depth < MAX_CHAIN else None
 
 
 def joined(raws: Sequence[Buffer]) -> Buffer:

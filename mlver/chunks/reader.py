@@ -125,6 +125,34 @@ class ChunkReader:
                 break
         return places
 
+    def depth(self, chunk: ChunkId, places: Mapping[ChunkId, Location]) -> int | None:
+        """Return how many chunks are decoded one after another before a chunk, as `Decoded.depth`, without decoding.
+
+        What is read of each is its frame, whose checksum is compared.
+
+        Args:
+            chunk: Its id.
+            places: What `locate` said of it.
+
+        Returns:
+            None if a frame is not where it should be, or not sound: `decode` finds out what is left.
+        """
+        step = [chunk]
+        for depth in range(MAX_BASE_DEPTH):
+            bases: list[ChunkId] = []
+            for one in step:
+                if one not in places:
+                    return None
+                try:
+                    header, _ = read_frame(self._storage, places[one].pack, places[one].entry)
+                except (IntegrityError, NotFoundError):
+                    return None
+                bases += split_bases(header.bases)
+            if not bases:
+                return depth
+            step = bases
+        return None
+
     def find(self, chunk: ChunkId) -> Location | None:
         """Return a place where the chunk should be."""
         return self._index.find(chunk) or self._find_aside(chunk)

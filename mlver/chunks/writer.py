@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from mlver.chunks.encoding import Level, Piece, encode_chunk
+from mlver.chunks.encoding import Level, Originals, Piece, encode_chunk
 from mlver.chunks.reader import ChunkReader
 from mlver.digests import chunk_id
 from mlver.ids import ChunkId, PackId
@@ -56,6 +56,7 @@ class ChunkWriter:
         index: Which chunks are known; new ones are entered at `finish`.
         level: How much time smaller packs are worth.
         lost: Chunks to write even if they seem to be known: what they rest on is gone.
+        originals: Where bases may lie as they are; reading one from there saves decoding it.
 
     Attributes:
         new_bytes: Raw bytes that the store did not have.
@@ -65,12 +66,18 @@ class ChunkWriter:
     """
 
     def __init__(
-        self, storage: Storage, index: ChunkIndex, level: Level = "balanced", lost: Collection[ChunkId] = ()
+        self,
+        storage: Storage,
+        index: ChunkIndex,
+        level: Level = "balanced",
+        lost: Collection[ChunkId] = (),
+        originals: Originals | None = None,
     ) -> None:
         self._storage = storage
         self._lost = frozenset(lost)
         self._index = index
         self._level = level
+        self._originals = originals
         self._reader = ChunkReader(storage, index)
         self._pack: PackWriter | None = None
         self._written: set[ChunkId] = set()
@@ -119,7 +126,7 @@ class ChunkWriter:
             if not new:
                 prepared.append(PreparedChunk(identity, len(piece.raw), None))
                 continue
-            frame, problem = encode_chunk(identity, piece, self._reader, places, self._level)
+            frame, problem = encode_chunk(identity, piece, self._reader, places, self._level, self._originals)
             tried = piece.base is not None and problem is None
             prepared.append(PreparedChunk(identity, len(piece.raw), frame, tried, problem))
         return prepared

@@ -44,7 +44,7 @@ enum {
     QUARTERS = 4,      /* of a power of two, which is what steps are counted in */
     MOST_STEP = 1 << 20,
     GRID_TOP = 40, /* the class of elements no larger than the step */
-    FEW_LOW = 32, /* elements with low bits that are done one by one */
+    FEW_LOW = 24, /* elements with low bits that are done one by one */
     LEARN_SLOTS = 1 << 14,
     LEARN_SAMPLE = 1 << 12,
     LEARN_MIN_SEEN = 4,
@@ -140,14 +140,6 @@ INLINE void smaller_bytes(const u8 *bytes, u8 value, u64 *found)
         __m256i high = _mm256_cmpgt_epi8(most, _mm256_loadu_si256((const __m256i *)(bytes + 64 * i + 32)));
         found[i] = (u32)_mm256_movemask_epi8(low) | (u64)(u32)_mm256_movemask_epi8(high) << 32;
     }
-}
-
-/* The lowest of bytes. */
-INLINE u8 lowest_byte(__m256i bytes)
-{
-    __m128i least = _mm_min_epu8(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
-    least = _mm_min_epu8(least, _mm_srli_epi16(least, 8));
-    return (u8)_mm_cvtsi128_si32(_mm_minpos_epu16(_mm_and_si128(least, _mm_set1_epi16(255))));
 }
 
 /* 255 in the bytes of which a bit is set, the lowest for the first. */

@@ -84,16 +84,19 @@ static void NAME(measure)(const T *restrict raw, const T *restrict expected, con
     }
 }
 
+/* How many of a block's elements are coded, and how many have low bits; which, only where bytes are found fast. */
 typedef struct {
-    u8 low, high;
-} NAME(Range);
+    i64 coded, cut;
+#if FINDS_BYTES
+    u64 which_coded[BLOCK / 64], which_cut[BLOCK / 64];
+#endif
+} NAME(Kinds);
 
 #if FINDS_BYTES && (WIDTH == 2 || WIDTH == 4)
 /* The classes of a whole block's elements: compilers do not see that they fit the width of the elements. */
-INLINE NAME(Range) NAME(whole_block_classes)(const T *base, int shift, u32 mask, u32 top, u8 *classes)
+INLINE void NAME(whole_block_classes)(const T *base, int shift, u32 mask, u32 top, u8 *classes)
 {
     const __m128i by = _mm_cvtsi32_si128(shift);
-    __m256i lowest = _mm256_set1_epi8(MAX_CLASSES - 1), highest = _mm256_setzero_si256();
 #if WIDTH == 2
     const __m256i masks = _mm256_set1_epi16((short)mask), last = _mm256_set1_epi16(MAX_CLASSES - 1);
     const __m256i tops = _mm256_set1_epi16((short)(top < 65535 ? top : 65535));
@@ -121,63 +124,121 @@ INLINE NAME(Range) NAME(whole_block_classes)(const T *base, int shift, u32 mask,
         found = _mm256_permutevar8x32_epi32(found, in_order);
 #endif
         _mm256_storeu_si256((__m256i *)(classes + i), found);
-        lowest = _mm256_min_epu8(lowest, found);
-        highest = _mm256_max_epu8(highest, found);
     }
-    return (NAME(Range)){lowest_byte(lowest), (u8)~lowest_byte(_mm256_xor_si256(highest, _mm256_set1_epi8(-1)))};
 }
 #endif
 
 /* The classes of a block's elements. */
-INLINE NAME(Range) NAME(block_classes)(const T *restrict base, const Exponent *exponent, const Sorting *sorting,
-                                       u8 level, i64 count, u8 *restrict classes)
+INLINE void NAME(block_classes)(const T *restrict base, const Exponent *exponent, const Sorting *sorting, u8 level,
+                                i64 count, u8 *restrict classes, NAME(Kinds) * kinds)
 {
     const i64 origin = sorting->origin + level;
     const int shift = (int)exponent->shift;
     const CLASS top = origin < 0 ? 0 : (CLASS)origin, mask = (CLASS)exponent->mask, last = MAX_CLASSES - 1;
-    u8 low = MAX_CLASSES - 1, high = 0;
+    kinds->coded = kinds->cut = 0;
 #if FINDS_BYTES && (WIDTH == 2 || WIDTH == 4)
-    if (count == BLOCK) return NAME(whole_block_classes)(base, shift, mask, top, classes);
+    if (count == BLOCK)
+        NAME(whole_block_classes)(base, shift, mask, top, classes);
+    else
+#endif
+        for (i64 i = 0; i < count; i++) {
+            CLASS field = (CLASS)(base[i] >> shift) & mask;
+            CLASS class = (CLASS)((top > field ? top : field) - field);
+            classes[i] = (u8)(class < last ? class : last);
+        }
+#if FINDS_BYTES
+    if (count == BLOCK) {
+        smaller_bytes(classes, (u8)sorting->coded, kinds->which_coded);
+        larger_bytes(classes, (u8)sorting->unshifted, kinds->which_cut);
+        for (int word = 0; word < BLOCK / 64; word++) {
+            kinds->coded += __builtin_popcountll(kinds->which_coded[word]);
+            kinds->cut += __builtin_popcountll(kinds->which_cut[word]);
+        }
+        return;
+    }
 #endif
     for (i64 i = 0; i < count; i++) {
-        CLASS field = (CLASS)(base[i] >> shift) & mask;
-        CLASS class = (CLASS)((top > field ? top : field) - field);
-        classes[i] = (u8)(class < last ? class : last);
+        kinds->coded += classes[i] < sorting->coded;
+        kinds->cut += classes[i] > sorting->unshifted;
     }
-    for (i64 i = 0; i < count; i++) {
-        low = classes[i] < low ? classes[i] : low;
-        high = classes[i] > high ? classes[i] : high;
-    }
-    return (NAME(Range)){low, high};
 }
 
 INLINE void NAME(low_bits)(const u8 *restrict classes, const Sorting *sorting, i64 count, u8 *restrict bits)
 {
-    int unshifted = (int)sorting->unshifted;
+    const u8 unshifted = (u8)sorting->unshifted, most = MOST_LOW_BITS;
     for (i64 i = 0; i < count; i++) {
-        int above = classes[i] - unshifted;
-        bits[i] = (u8)(above < 0 ? 0 : above > MOST_LOW_BITS ? MOST_LOW_BITS : above);
+        u8 above = (u8)((classes[i] > unshifted ? classes[i] : unshifted) - unshifted);
+        bits[i] = above < most ? above : most;
     }
 }
 
-/* The bits of each element of a group, together: zero if there are none. */
-INLINE u64 NAME(group_bits)(const u8 *bits, int group)
-{
-    u64 all = 0;
-    memcpy(&all, bits + group * GROUP, GROUP);
-    return all;
-}
-
 #if PACKS_BITS
-/* Ones where a group of elements has its low bits. */
-INLINE u64 NAME(group_mask)(const u8 *bits, int group)
+#if WIDTH == 2
+/* Powers of two: there is no shift of elements of two bytes by a number of bits each. Exponents are taken modulo 16. */
+INLINE void NAME(powers)(const u8 *restrict exponents, T *restrict powers)
 {
-    u64 mask = 0;
-    for (int j = 0; j < GROUP; j++)
-        mask |= (((u64)1 << bits[group * GROUP + j]) - 1) << (BITS * j);
-    return mask;
+    const __m256i low = _mm256_setr_epi8(1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64,
+                                         -128, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m256i high = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0,
+                                          1, 2, 4, 8, 16, 32, 64, -128);
+    for (int i = 0; i < BLOCK; i += 32) {
+        __m256i by = _mm256_permute4x64_epi64(_mm256_loadu_si256((const __m256i *)(exponents + i)), 0xD8);
+        __m256i lower = _mm256_shuffle_epi8(low, by), upper = _mm256_shuffle_epi8(high, by);
+        _mm256_storeu_si256((__m256i *)(powers + i), _mm256_unpacklo_epi8(lower, upper));
+        _mm256_storeu_si256((__m256i *)(powers + i + 16), _mm256_unpackhi_epi8(lower, upper));
+    }
 }
 #endif
+
+/* Ones where the elements of a block have their low bits. */
+INLINE void NAME(low_masks)(const u8 *restrict bits, T *restrict masks)
+{
+#if WIDTH == 2
+    NAME(powers)(bits, masks);
+    for (int i = 0; i < BLOCK; i++)
+        masks[i] = (T)(masks[i] - 1);
+#else
+    for (int i = 0; i < BLOCK; i++)
+        masks[i] = (T)(((UPPER)1 << bits[i]) - 1);
+#endif
+}
+#endif
+
+/* Takes the low bits of a block's elements away. */
+INLINE void NAME(shift_down)(const T *restrict values, const u8 *restrict bits, T *restrict shifted)
+{
+#if PACKS_BITS && WIDTH == 2
+    const __m256i one = _mm256_set1_epi16(1);
+    u8 others[BLOCK];
+    T powers[BLOCK];
+    for (int i = 0; i < BLOCK; i++)
+        others[i] = (u8)(BITS - bits[i]);
+    NAME(powers)(others, powers); /* 1, where no bit is taken away */
+    for (int i = 0; i < BLOCK; i += 16) {
+        __m256i value = _mm256_loadu_si256((const __m256i *)(values + i));
+        __m256i power = _mm256_loadu_si256((const __m256i *)(powers + i));
+        __m256i kept = _mm256_blendv_epi8(_mm256_mulhi_epu16(value, power), value, _mm256_cmpeq_epi16(power, one));
+        _mm256_storeu_si256((__m256i *)(shifted + i), kept);
+    }
+#else
+    for (int i = 0; i < BLOCK; i++)
+        shifted[i] = (T)((UPPER)values[i] >> bits[i]);
+#endif
+}
+
+/* Puts low bits below the elements of a block. */
+INLINE void NAME(shift_up)(T *restrict values, const u8 *restrict bits, const T *restrict lower, i64 size)
+{
+#if PACKS_BITS && WIDTH == 2
+    T powers[BLOCK];
+    NAME(powers)(bits, powers);
+    for (i64 i = 0; i < size; i++)
+        values[i] = (T)((T)((u32)values[i] * powers[i]) | lower[i]);
+#else
+    for (i64 i = 0; i < size; i++)
+        values[i] = (T)((UPPER)values[i] << bits[i] | lower[i]);
+#endif
+}
 
 typedef struct {
     u8 *plane, *coded, *symbols, *low;
@@ -187,25 +248,28 @@ typedef struct {
 } NAME(Written);
 
 /* Appends the low bits of a block, of which there may be none after the last element. */
-INLINE void NAME(write_low)(NAME(Written) * to, const UPPER *restrict values, const u8 *restrict bits)
+INLINE void NAME(write_low)(NAME(Written) * to, const T *restrict values, const u8 *restrict bits)
 {
     u8 *low = to->low;
     u64 pending = to->pending;
     int fill = to->fill;
-    for (int i = 0; i < BLOCK / GROUP; i++) {
+#if PACKS_BITS
+    T masks[BLOCK];
+    NAME(low_masks)(bits, masks);
+#endif
+    for (int i = 0; i < BLOCK; i += GROUP) {
         u64 part = 0;
         int shift = 0;
-        if (!NAME(group_bits)(bits, i)) continue;
 #if PACKS_BITS
-        u64 group = NAME(group_mask)(bits, i), whole = 0;
-        for (int j = 0; j < GROUP; j++)
-            whole |= (u64)(T)values[i * GROUP + j] << (BITS * j);
-        part = _pext_u64(whole, group);
-        shift = __builtin_popcountll(group);
+        u64 group, mask;
+        memcpy(&group, values + i, 8);
+        memcpy(&mask, masks + i, 8);
+        part = _pext_u64(group, mask);
+        shift = __builtin_popcountll(mask);
 #else
-        for (int j = 0; j < GROUP; j++) {
-            part |= ((u64)values[i * GROUP + j] & (((u64)1 << bits[i * GROUP + j]) - 1)) << shift;
-            shift += bits[i * GROUP + j];
+        for (int j = i; j < i + GROUP; j++) {
+            part |= ((u64)values[j] & (((u64)1 << bits[j]) - 1)) << shift;
+            shift += bits[j];
         }
 #endif
         pending |= part << fill;
@@ -244,14 +308,10 @@ INLINE void NAME(write_cut)(const T *restrict upper, T most, i64 size, u8 *restr
 }
 
 #if FINDS_BYTES
-/* Cuts the few elements of a whole block that have low bits, which gain nothing from being done together; returns 0 if
- * they are not so few. */
-INLINE int NAME(write_few_low)(NAME(Written) * to, const T *restrict values, const u8 *restrict classes, int unshifted,
-                               T *restrict shifted)
+/* Cuts the few elements of a whole block that have low bits, which gain nothing from being done together. */
+INLINE void NAME(write_few_low)(NAME(Written) * to, const T *restrict values, const u8 *restrict classes, int unshifted,
+                                const u64 *found, T *restrict shifted)
 {
-    u64 found[BLOCK / 64];
-    larger_bytes(classes, (u8)unshifted, found);
-    if (__builtin_popcountll(found[0]) + __builtin_popcountll(found[1]) > FEW_LOW) return 0;
     u8 *low = to->low;
     u64 pending = to->pending;
     int fill = to->fill;
@@ -271,28 +331,32 @@ INLINE int NAME(write_few_low)(NAME(Written) * to, const T *restrict values, con
     to->low = low;
     to->pending = pending;
     to->fill = fill;
-    return 1;
 }
 #endif
 
 /* Cuts the elements of a block. */
 INLINE void NAME(cut_low)(NAME(Written) * to, const T *restrict values, const u8 *restrict classes,
-                          const Sorting *sorting, i64 size, T *restrict shifted)
+                          const NAME(Kinds) * kinds, const Sorting *sorting, i64 size, T *restrict shifted)
 {
     u8 bits[BLOCK];
-    UPPER wide[BLOCK];
+    T last[BLOCK];
 #if FINDS_BYTES
-    if (size == BLOCK && NAME(write_few_low)(to, values, classes, (int)sorting->unshifted, shifted)) return;
+    if (size == BLOCK && kinds->cut <= FEW_LOW) {
+        NAME(write_few_low)(to, values, classes, (int)sorting->unshifted, kinds->which_cut, shifted);
+        return;
+    }
+#else
+    (void)kinds;
 #endif
     memset(bits, 0, sizeof bits);
     NAME(low_bits)(classes, sorting, size, bits);
-    for (i64 i = 0; i < size; i++)
-        wide[i] = values[i];
-    for (i64 i = 0; i < size; i++)
-        shifted[i] = (T)(wide[i] >> bits[i]);
-    for (i64 i = size; i < BLOCK; i++)
-        wide[i] = 0;
-    NAME(write_low)(to, wide, bits);
+    if (size < BLOCK) {
+        memset(last, 0, sizeof last);
+        memcpy(last, values, (size_t)size * WIDTH);
+        values = last;
+    }
+    NAME(shift_down)(values, bits, shifted);
+    NAME(write_low)(to, values, bits);
 }
 
 /* Takes the residuals of a block apart; inlined once for whole blocks, whose size the compiler knows then. */
@@ -302,38 +366,38 @@ INLINE void NAME(sort_block)(const T *restrict values, const T *restrict base, c
     u8 classes[BLOCK], limit = (u8)sorting->coded;
     T shifted[BLOCK];
     const T *upper = values;
-    NAME(Range) range = NAME(block_classes)(base, exponent, sorting, level, size, classes);
-    if (range.high > sorting->unshifted) {
-        NAME(cut_low)(to, values, classes, sorting, size, shifted);
+    NAME(Kinds) kinds;
+    NAME(block_classes)(base, exponent, sorting, level, size, classes, &kinds);
+    if (kinds.cut) {
+        NAME(cut_low)(to, values, classes, &kinds, sorting, size, shifted);
         upper = shifted;
     }
-    if (range.high < limit) {
+    if (kinds.coded == size) {
         memcpy(to->coded, classes, (size_t)size);
         NAME(write_cut)(upper, SYMBOLS - 1, size, to->symbols, &to->escapes);
         to->coded += size;
         to->symbols += size;
-    } else if (range.low >= limit) {
+    } else if (!kinds.coded) {
         NAME(write_cut)(upper, PLANE_ESCAPE, size, to->plane, &to->escapes);
         to->plane += size;
 #if FINDS_BYTES
     } else if (size == BLOCK) {
         u8 cut[BLOCK], most[BLOCK];
-        u64 coded[BLOCK / 64], others[BLOCK / 64], escaped[BLOCK / 64];
+        u64 others[BLOCK / 64], escaped[BLOCK / 64];
         for (int i = 0; i < BLOCK; i++)
             most[i] = classes[i] < limit ? SYMBOLS - 1 : PLANE_ESCAPE;
         for (int i = 0; i < BLOCK; i++) {
             UPPER above = upper[i];
             cut[i] = above < most[i] ? (u8)above : most[i];
         }
-        smaller_bytes(classes, limit, coded);
         same_bytes(cut, most, escaped);
         for (int word = 0; word < BLOCK / 64; word++) {
-            others[word] = ~coded[word];
+            others[word] = ~kinds.which_coded[word];
             for (u64 left = escaped[word]; left; left &= left - 1)
                 *to->escapes++ = upper[64 * word + __builtin_ctzll(left)];
         }
-        to->coded = kept_bytes(classes, coded, to->coded);
-        to->symbols = kept_bytes(cut, coded, to->symbols);
+        to->coded = kept_bytes(classes, kinds.which_coded, to->coded);
+        to->symbols = kept_bytes(cut, kinds.which_coded, to->symbols);
         to->plane = kept_bytes(cut, others, to->plane);
 #endif
     } else {
@@ -387,67 +451,62 @@ static i64 NAME(classes)(const T *restrict base, const Exponent *exponent, const
         i64 size = count - from < BLOCK ? count - from : BLOCK;
         u8 classes[BLOCK + 1], level = sorting->levels[from / BLOCK];
         if (!level) continue;
-        NAME(Range) range = NAME(block_classes)(base + from, exponent, sorting, level, size, classes);
-        if (range.low >= sorting->coded) continue;
-        if (range.high < sorting->coded) {
-            if (limit - in_coded < size) return -1;
-            memcpy(coded + in_coded, classes, (size_t)size);
-            in_coded += size;
-            continue;
-        }
-        i64 kept = 0;
+        NAME(Kinds) kinds;
+        NAME(block_classes)(base + from, exponent, sorting, level, size, classes, &kinds);
+        if (limit - in_coded < kinds.coded) return -1;
+        if (kinds.coded < size) {
 #if FINDS_BYTES
-        if (size == BLOCK) {
-            u64 chosen[BLOCK / 64];
-            smaller_bytes(classes, (u8)sorting->coded, chosen);
-            kept = kept_bytes(classes, chosen, classes) - classes;
-            size = 0;
-        }
+            if (size == BLOCK) {
+                kept_bytes(classes, kinds.which_coded, classes);
+                size = 0;
+            }
 #endif
-        for (i64 i = 0; i < size; i++) {
-            classes[kept] = classes[i];
-            kept += classes[i] < sorting->coded;
+            for (i64 i = 0, kept = 0; i < size; i++) {
+                classes[kept] = classes[i];
+                kept += classes[i] < sorting->coded;
+            }
         }
-        if (limit - in_coded < kept) return -1;
-        memcpy(coded + in_coded, classes, (size_t)kept);
-        in_coded += kept;
+        memcpy(coded + in_coded, classes, (size_t)kinds.coded);
+        in_coded += kinds.coded;
     }
     return in_coded;
 }
 
-/* Reads the low bits of a block, all of which are there, from bit `at` of `low`, which has `size` bytes. */
-INLINE void NAME(read_low)(const u8 *restrict low, i64 size, i64 at, const u8 *restrict bits, UPPER *restrict values)
+/* Reads the low bits of a block from bit `at` of `low`, which has `size` bytes: zeros behind its end. Returns their
+ * number, whether or not as many are there. */
+INLINE i64 NAME(read_low)(const u8 *restrict low, i64 size, i64 at, const u8 *restrict bits, T *restrict values)
 {
     u8 last[BLOCK * MOST_LOW_BITS / 8 + 16];
+    i64 begin = at;
     if (size - (at >> 3) < (i64)sizeof last) {
         memset(last, 0, sizeof last);
         memcpy(last, low + (at >> 3), (size_t)(size - (at >> 3)));
         low = last;
-        at &= 7;
+        begin = at &= 7;
     }
-    for (int i = 0; i < BLOCK / GROUP; i++) {
+#if PACKS_BITS
+    T masks[BLOCK];
+    NAME(low_masks)(bits, masks);
+#endif
+    for (int i = 0; i < BLOCK; i += GROUP) {
         u64 part;
-        if (!NAME(group_bits)(bits, i)) {
-            for (int j = 0; j < GROUP; j++)
-                values[i * GROUP + j] = 0;
-            continue;
-        }
         memcpy(&part, low + (at >> 3), 8);
         part >>= at & 7;
 #if PACKS_BITS
-        u64 group = NAME(group_mask)(bits, i);
-        part = _pdep_u64(part, group);
-        at += __builtin_popcountll(group);
-        for (int j = 0; j < GROUP; j++)
-            values[i * GROUP + j] = (T)(part >> (BITS * j));
-        continue;
-#endif
-        for (int j = 0; j < GROUP; j++) {
-            values[i * GROUP + j] = (UPPER)(part & (((u64)1 << bits[i * GROUP + j]) - 1));
-            part >>= bits[i * GROUP + j];
-            at += bits[i * GROUP + j];
+        u64 mask;
+        memcpy(&mask, masks + i, 8);
+        part = _pdep_u64(part, mask);
+        memcpy(values + i, &part, 8);
+        at += __builtin_popcountll(mask);
+#else
+        for (int j = i; j < i + GROUP; j++) {
+            values[j] = (T)(part & (((u64)1 << bits[j]) - 1));
+            part >>= bits[j];
+            at += bits[j];
         }
+#endif
     }
+    return at - begin;
 }
 
 typedef struct {
@@ -455,15 +514,11 @@ typedef struct {
 } NAME(Taken);
 
 #if FINDS_BYTES
-/* Undoes `write_few_low`; returns the number of bits, or -1 if there are too many or too near to the end. */
-INLINE i64 NAME(read_few_low)(const u8 *restrict low, i64 size, i64 at, const u8 *restrict classes, int unshifted,
-                              T *restrict block)
+/* Undoes `write_few_low`, where all bits there can be are not behind the end; returns their number. */
+INLINE i64 NAME(read_few_low)(const u8 *restrict low, i64 at, const u8 *restrict classes, int unshifted,
+                              const u64 *found, T *restrict block)
 {
     const i64 begin = at;
-    u64 found[BLOCK / 64];
-    larger_bytes(classes, (u8)unshifted, found);
-    int few = __builtin_popcountll(found[0]) + __builtin_popcountll(found[1]);
-    if (few > FEW_LOW || size - (at >> 3) < FEW_LOW * MOST_LOW_BITS / 8 + 16) return -1;
     for (int word = 0; word < BLOCK / 64; word++)
         for (u64 left = found[word]; left; left &= left - 1) {
             int i = 64 * word + __builtin_ctzll(left), bits = classes[i] - unshifted;
@@ -480,25 +535,22 @@ INLINE i64 NAME(read_few_low)(const u8 *restrict low, i64 size, i64 at, const u8
 
 /* Puts low bits below the upper parts of a block; returns their number, or -1 if there are not as many. */
 INLINE i64 NAME(join_low)(const u8 *restrict low, i64 size_bytes, i64 at, const u8 *restrict classes,
-                          const Sorting *sorting, i64 size, T *restrict block)
+                          const NAME(Kinds) * kinds, const Sorting *sorting, i64 size, T *restrict block)
 {
     u8 bits[BLOCK];
-    UPPER lower[BLOCK];
-    i64 of_low = 0;
+    T lower[BLOCK];
+    i64 of_low;
 #if FINDS_BYTES
-    if (size == BLOCK &&
-        (of_low = NAME(read_few_low)(low, size_bytes, at, classes, (int)sorting->unshifted, block)) >= 0)
-        return of_low;
-    of_low = 0;
+    if (size == BLOCK && kinds->cut <= FEW_LOW && size_bytes - (at >> 3) >= FEW_LOW * MOST_LOW_BITS / 8 + 16)
+        return NAME(read_few_low)(low, at, classes, (int)sorting->unshifted, kinds->which_cut, block);
+#else
+    (void)kinds;
 #endif
     memset(bits, 0, sizeof bits);
     NAME(low_bits)(classes, sorting, size, bits);
-    for (i64 i = 0; i < size; i++)
-        of_low += bits[i];
+    of_low = NAME(read_low)(low, size_bytes, at, bits, lower);
     if (8 * size_bytes - at < of_low) return -1;
-    NAME(read_low)(low, size_bytes, at, bits, lower);
-    for (i64 i = 0; i < size; i++)
-        block[i] = (T)((UPPER)block[i] << bits[i] | lower[i]);
+    NAME(shift_up)(block, bits, lower, size);
     return of_low;
 }
 
@@ -513,18 +565,9 @@ INLINE int NAME(merge_block)(const T *expected, const T *base, const Exponent *e
     if (!level) memset(block, 0, sizeof block);
     if (level) {
         u8 classes[BLOCK], mixed[BLOCK], limit = (u8)sorting->coded, some_escaped = 0;
-        NAME(Range) range = NAME(block_classes)(base, exponent, sorting, level, size, classes);
-        i64 of_coded = range.high < limit ? size : 0;
-#if FINDS_BYTES
-        u64 coded_ones[BLOCK / 64];
-        if (size == BLOCK) {
-            smaller_bytes(classes, limit, coded_ones);
-            of_coded = __builtin_popcountll(coded_ones[0]) + __builtin_popcountll(coded_ones[1]);
-        } else
-#endif
-        if (range.high >= limit && range.low < limit)
-            for (i64 i = 0; i < size; i++)
-                of_coded += classes[i] < limit;
+        NAME(Kinds) kinds;
+        NAME(block_classes)(base, exponent, sorting, level, size, classes, &kinds);
+        const i64 of_coded = kinds.coded;
         if (sizes[1] - taken->in_coded < of_coded || sizes[0] - taken->in_plane < size - of_coded) return -1;
         const u8 *cut = of_coded ? symbols + taken->in_coded : plane + taken->in_plane;
 #if FINDS_BYTES
@@ -540,7 +583,7 @@ INLINE int NAME(merge_block)(const T *expected, const T *base, const Exponent *e
                     memcpy(copies[1], others, (size_t)(size - of_coded));
                     others = copies[1];
                 }
-                mixed_bytes(coded, others, coded_ones, mixed);
+                mixed_bytes(coded, others, kinds.which_coded, mixed);
                 cut = mixed;
             }
             for (int i = 0; i < BLOCK; i++)
@@ -549,7 +592,7 @@ INLINE int NAME(merge_block)(const T *expected, const T *base, const Exponent *e
             equal_bytes(cut, SYMBOLS - 1, as_coded);
             equal_bytes(cut, PLANE_ESCAPE, as_other);
             for (int word = 0; word < BLOCK / 64; word++) {
-                u64 left = (as_coded[word] & coded_ones[word]) | (as_other[word] & ~coded_ones[word]);
+                u64 left = (as_coded[word] & kinds.which_coded[word]) | (as_other[word] & ~kinds.which_coded[word]);
                 for (; left; left &= left - 1) {
                     if (taken->escaped == sizes[2]) return -1;
                     block[64 * word + __builtin_ctzll(left)] = escapes[taken->escaped++];
@@ -585,8 +628,8 @@ INLINE int NAME(merge_block)(const T *expected, const T *base, const Exponent *e
                     if (taken->escaped == sizes[2]) return -1;
                     block[i] = escapes[taken->escaped++];
                 }
-        if (range.high > sorting->unshifted) {
-            i64 of_low = NAME(join_low)(low, sizes[3], taken->at, classes, sorting, size, block);
+        if (kinds.cut) {
+            i64 of_low = NAME(join_low)(low, sizes[3], taken->at, classes, &kinds, sorting, size, block);
             if (of_low < 0) return -1;
             taken->at += of_low;
         }

@@ -19,6 +19,7 @@ from mlver.formats import TENSOR_CHUNK_BYTES, ByteSource, Layout, Tensor
 from mlver.history.manifest import Manifest, read_manifest
 from mlver.ids import ManifestId
 from mlver.ops.opening import OpenRepository
+from mlver.ops.originals import OriginalFiles
 from mlver.ops.sketches import alike
 from mlver.ops.twins import StoredTensors, Twin
 
@@ -63,6 +64,9 @@ class BaseFinder:
         likely: Manifests of the versions that come first, the likeliest first.
         older: Manifests of versions for what is not in those.
         is_final: Look nowhere else, because the person said so.
+
+    Attributes:
+        originals: Where the versions that were looked at lie outside the store.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class BaseFinder:
         self._older = [manifest for manifest in dict.fromkeys(older) if manifest not in self._likely]
         self._is_final = is_final
         self._reader = ChunkReader(repository.storage, repository.chunk_index)
+        self.originals = OriginalFiles(repository.stat_cache)
         self._loaded: dict[ManifestId, StoredTensors | None] = {}
         self._lock = threading.Lock()
 
@@ -124,7 +129,9 @@ class BaseFinder:
     def _load(self, identity: ManifestId) -> StoredTensors | None:
         if identity not in self._loaded:
             try:
-                self._loaded[identity] = StoredTensors(read_manifest(self._repository.storage, identity))
+                manifest = read_manifest(self._repository.storage, identity)
+                self._loaded[identity] = StoredTensors(manifest)
+                self.originals.look_for(identity, manifest)
             except IntegrityError:
                 self._loaded[identity] = None  # `verify` tells of it; nothing can rest on it
         return self._loaded[identity]

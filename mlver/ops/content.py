@@ -107,7 +107,7 @@ def _store(
     sources = link(found.sources)
     untouched = {} if rehash else find_untouched(repository, sources)
     touched = [source for source in sources if source.path not in untouched]
-    with ChunkWriter(repository.storage, repository.chunk_index, level, lost) as writer:
+    with ChunkWriter(repository.storage, repository.chunk_index, level, lost, bases.originals) as writer:
         progress.start(sum(source.stamp.size_bytes for source in touched), "Adding")
         try:
             read = ingest(writer, touched, bases, progress)

@@ -78,6 +78,14 @@ class StatCache:
             )
         return found
 
+    def files_of(self, manifest: ManifestId) -> list[tuple[str, str, str]]:
+        """Return path, stamp, and path in the manifest of each file that was read last when it was part of that."""
+        with self._connection.reading():
+            rows = self._connection.execute(
+                "SELECT path, stamp, stored_path FROM seen_files WHERE manifest = ?", (manifest,)
+            ).fetchall()
+        return [(os.fsdecode(path), stamp, stored) for path, stamp, stored in rows]
+
     def tree(self, fingerprint: bytes) -> ManifestId | None:
         """Return the manifest of a tree all of whose files are as they were."""
         with self._connection.reading():
