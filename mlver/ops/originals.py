@@ -51,7 +51,7 @@ class OriginalFiles:
                     offset += chunk.size_bytes
 
     def read(self, chunk: ChunkId) -> bytes | None:
-        """Return the bytes where a chunk was when its version was added, if the file looks as it did; they may differ."""
+        """Return what is where a chunk was when its version was added, if the file looks as it did then."""
         place = self._places.get(chunk)
         if place is None or place.location in self._changed:
             return None

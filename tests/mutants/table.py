@@ -347,4 +347,18 @@ MUTANTS = (
         "    return False\n",
         ("tests/unit/ops/runs/test_provenance.py::test_a_run_does_not_use_what_follows_from_what_it_made",),
     ),
+    Mutant(
+        "a file is believed to be what it was",
+        "mlver/chunks/encoding.py",
+        "    if raw is None or chunk_id(raw) != chunk:\n",
+        "    if raw is None:\n",
+        ("tests/unit/test_chunks.py", "tests/unit/ops/test_originals.py"),
+    ),
+    Mutant(
+        "a base need not be in the store",
+        "mlver/chunks/encoding.py",
+        "    return raw if depth is not None and depth < MAX_CHAIN else None\n",
+        "    return raw\n",
+        ("tests/unit/test_chunks.py",),
+    ),
 )

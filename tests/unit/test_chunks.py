@@ -3,13 +3,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mlver import codec
-from mlver.chunks import MAX_BASE_DEPTH, Base, ChunkReader, ChunkWriter, Piece
+from mlver.chunks import MAX_BASE_DEPTH, MAX_CHAIN, Base, ChunkReader, ChunkWriter, Piece
 from mlver.digests import Buffer, chunk_id
 from mlver.errors import IntegrityError, MlverError
 from mlver.ids import ChunkId, PackId
@@ -317,3 +318,80 @@ def test_what_decodes_to_something_else_is_never_stored(
     monkeypatch.setattr(codec, "encode", wrong)
     with ChunkWriter(storage, index) as writer, pytest.raises(IntegrityError, match="did not come back"):
         writer.prepare([Piece(raw, "F32")])
+
+
+class Lying:
+    """Chunks that lie outside the store, or what is in their places now."""
+
+    def __init__(self, *chunks: bytes) -> None:
+        self.chunks = {chunk_id(chunk): chunk for chunk in chunks}
+
+    def read(self, chunk: ChunkId) -> bytes | None:
+        return self.chunks.get(chunk)
+
+
+def add_against(
+    storage: MemoryStorage, index: ChunkIndex, chunk: bytes, base: bytes, originals: Lying | None = None
+) -> ChunkWriter:
+    with ChunkWriter(storage, index, originals=originals) as writer:
+        writer.append(*writer.prepare([Piece(chunk, "F32", Base((chunk_id(base),), "F32"))]))
+        writer.finish()
+    return writer
+
+
+def test_a_base_that_lies_elsewhere_is_not_decoded(storage: MemoryStorage, index: ChunkIndex) -> None:
+    base, chunk = similar(2)
+    forge(storage, (chunk_id(base), bytes(len(base)), None, len(base)))  # sound, but for what it decodes to
+    index.refresh(storage)
+    assert add_against(storage, index, chunk, base, Lying(base)).delta_bytes == len(chunk)
+    store_whole(storage, base)
+    index.refresh(storage)
+    assert bytes(read(storage, index, chunk_id(chunk), len(chunk))) == chunk
+
+
+def test_what_lies_elsewhere_is_believed_by_its_digest_only(storage: MemoryStorage, index: ChunkIndex) -> None:
+    base, chunk, other = similar(3)
+    write(storage, index, base)
+    originals = Lying()
+    originals.chunks[chunk_id(base)] = other
+    assert add_against(storage, index, chunk, base, originals).delta_bytes == len(chunk)
+    assert bytes(read(storage, index, chunk_id(chunk), len(chunk))) == chunk
+
+
+@pytest.mark.parametrize("step", [0, 1], ids=["base", "base of the base"])
+def test_a_base_that_the_store_cannot_give_back_is_not_built_upon(
+    storage: MemoryStorage, index: ChunkIndex, step: int
+) -> None:
+    lowest, base, chunk = similar(3)
+    packs = [store_against(storage, base, lowest), store_whole(storage, lowest)]
+    index.refresh(storage)
+    whole = storage.read(pack_name(packs[step]))
+    storage.put(pack_name(packs[step]), whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
+    writer = add_against(storage, index, chunk, base, Lying(lowest, base))
+    assert (writer.delta_bytes, len(writer.base_problems)) == (0, 1)
+    assert bytes(read(storage, index, chunk_id(chunk), len(chunk))) == chunk
+
+
+def test_a_base_that_is_only_elsewhere_is_not_built_upon(storage: MemoryStorage, index: ChunkIndex) -> None:
+    base, chunk = similar(2)
+    assert add_against(storage, index, chunk, base, Lying(base)).delta_bytes == 0
+    assert bytes(read(storage, index, chunk_id(chunk), len(chunk))) == chunk
+
+
+def test_chains_are_as_short_where_bases_lie_elsewhere(storage: MemoryStorage, index: ChunkIndex) -> None:
+    chunks = similar(MAX_CHAIN + 3)
+    write(storage, index, chunks[0])
+    for base, chunk in pairwise(chunks):
+        assert add_against(storage, index, chunk, base, Lying(base)).delta_bytes == len(chunk)
+    depths = [ChunkReader(storage, index).decode(chunk_id(chunk)).depth for chunk in chunks]
+    assert depths == [*range(MAX_CHAIN + 1), 1, 2]
+    places = ChunkReader(storage, index).locate(map(chunk_id, chunks))
+    assert [ChunkReader(storage, index).depth(chunk_id(chunk), places) for chunk in chunks] == depths
+
+
+def test_no_depth_is_told_of_a_chain_without_an_end(storage: MemoryStorage, index: ChunkIndex) -> None:
+    one, two = chunk_id(b"1"), chunk_id(b"2")
+    forge(storage, (one, b"x", two, 1), (two, b"x", one, 1))
+    index.refresh(storage)
+    reader = ChunkReader(storage, index)
+    assert reader.depth(one, reader.locate([one])) is None
