@@ -17,6 +17,7 @@ from mlver.errors import IntegrityError, MlverError
 from mlver.history.manifest import ChunkRef, FileEntry
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress
+from mlver.store.temporary import WRITE_BYTES
 
 _BATCH_BYTES = 1 << 20
 _BATCH_FILES = 64
@@ -177,7 +178,7 @@ def _create(path: Path, executable: bool) -> int:
 def _write(descriptor: int, data: Buffer, offset: int) -> None:
     view = memoryview(data)
     while view:
-        written = os.pwrite(descriptor, view, offset)
+        written = os.pwrite(descriptor, view[:WRITE_BYTES], offset)
         view = view[written:]
         offset += written
 

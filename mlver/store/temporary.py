@@ -17,6 +17,9 @@ from mlver.store.storage import Buffer
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_ONLY = 0o444
+WRITE_BYTES = 256 << 10
+"""The most that one call writes: for more, Linux looks for larger stretches of free memory, and where there are none it
+moves what is in the way, which can take longer than the writing."""
 _MAX_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024)
 
 
@@ -145,21 +148,23 @@ def _host() -> str:
 def _write_all(descriptor: int, buffers: Sequence[Buffer]) -> int:
     """Write all buffers, however many calls the system wants, and return their size in bytes."""
     total = sum(memoryview(buffer).nbytes for buffer in buffers)
-    written = os.writev(descriptor, buffers)
+    written = 0
     while written < total:
-        count = os.writev(descriptor, _after(buffers, written))
+        count = os.writev(descriptor, _next(buffers, written))
         if count == 0:
             raise OSError(errno.EIO, "nothing was written")
         written += count
     return total
 
 
-def _after(buffers: Sequence[Buffer], written: int) -> list[memoryview]:
-    """Return what is left of `buffers` after their first `written` bytes."""
-    left = []
+def _next(buffers: Sequence[Buffer], written: int) -> list[memoryview]:
+    """Return what comes after the first `written` bytes of `buffers`, `WRITE_BYTES` at most."""
+    pieces = []
+    room = WRITE_BYTES
     for buffer in buffers:
         view = memoryview(buffer).cast("B")
-        if written < len(view):
-            left.append(view[written:])
+        if written < len(view) and room:
+            pieces.append(view[written : written + room])
+            room -= len(pieces[-1])
         written = max(0, written - len(view))
-    return left
+    return pieces
