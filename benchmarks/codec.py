@@ -2,19 +2,26 @@
 
 Chunks of 1 MiB, as `add` makes them. GB/s are 10⁹ raw bytes a second on one thread; `×2` is how many times as much two
 threads do, encoding and decoding. With a file, its F32 tensors are measured too, as they are and cast to BF16.
+
+`python benchmarks/codec.py --pair BEFORE.safetensors AFTER.safetensors` measures a chunk of each large tensor of a
+checkpoint, against the one before and, at level fast, by itself: encoding it as its like before it were, reading back
+what was encoded, and decoding it.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from mlver import codec
+from mlver.cli import heavy
 
 CHUNK_BYTES = 1 << 20
 CHUNKS = 24
@@ -63,8 +70,6 @@ def synthetic() -> Iterator[Case]:
 
 def from_file(path: Path) -> Iterator[Case]:
     """Yield the F32 tensors of a safetensors file, end to end, and cast to BF16."""
-    import json
-
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
@@ -105,6 +110,42 @@ def measure(name: str, dtype: str | None, data: bytes) -> str:
     return f"{name:24} {dtype or '-':6}{ratio:8.4f} {speeds}  {sorted({item.encoding for item in encoded})}"
 
 
+def large_tensors(path: Path) -> Iterator[tuple[str, str, int, bytes]]:
+    """Yield name, type, columns and the second chunk of each tensor of two chunks and more."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        start = file.tell()
+        for name, entry in header.items():
+            if name != "__metadata__" and entry["data_offsets"][1] - entry["data_offsets"][0] >= 2 * CHUNK_BYTES:
+                file.seek(start + entry["data_offsets"][0] + CHUNK_BYTES)
+                yield name, entry["dtype"], entry["shape"][-1], file.read(CHUNK_BYTES)
+
+
+def measure_pair(before: Path, after: Path, level: codec.Effort) -> str:
+    """Return the line of a level: milliseconds a MiB of encoding, of reading back, and of decoding."""
+    old = {name: chunk for name, _, _, chunk in large_tensors(before)}
+    new = [(*told, old.get(told[0]) if level != "fast" else None) for told in large_tensors(after)]
+    sizes, spent = [], [0.0, 0.0, 0.0]
+    for _, dtype, columns, chunk, base in new:
+        options = {"effort": level, "base_dtype": dtype, "columns": columns}
+        encode = partial(codec.encode, chunk, dtype, base, **options)
+        choice = encode().choice
+        encoded = encode(choice=choice)
+        payload = encoded.payload()
+        sizes.append(encoded.size_bytes)
+        for number, work in enumerate(
+            (
+                partial(encode, choice=choice),
+                partial(codec.decodes_to, encoded, chunk, base),
+                partial(codec.decode, encoded.encoding, payload, len(chunk), base),
+            )
+        ):
+            spent[number] += seconds(work)
+    each = [1e3 * one / len(new) for one in spent]
+    ratio = sum(sizes) / len(new) / CHUNK_BYTES
+    return f"| `{level}` | {ratio:.3f} | " + " | ".join(f"{one:.2f} ms" for one in each) + " |"
+
+
 def small_files() -> str:
     """Return a line on chunks of 4 KB, of which datasets have thousands."""
     text = Path(__file__).read_bytes()[:4096]
@@ -117,6 +158,12 @@ def small_files() -> str:
 
 def main() -> None:
     """Print the table."""
+    if sys.argv[1:2] == ["--pair"]:
+        heavy.prepare()  # as commands do
+        print("| level | stored ÷ raw | encode | read back | decode |\n| --- | --- | --- | --- | --- |")
+        for level in ("fast", "balanced", "max"):
+            print(measure_pair(Path(sys.argv[2]), Path(sys.argv[3]), level), flush=True)
+        return
     print(f"{'data':24} {'dtype':6}{'ratio':>8} {'encode':>8} {'×2':>5} {'decode':>8} {'×2':>5}  encodings")
     for case in synthetic():
         print(measure(*case), flush=True)

@@ -6,6 +6,9 @@ fastest–slowest. Sources and packs are in the page cache and nothing dirty is 
 flushes what it wrote; `cp` is measured both with a flush within the clock and without any. A version that came back is
 compared with what went in.
 
+A base is read where it was added from, if it still lies there: adding is measured with the earlier files in place, as a
+training that keeps its checkpoints has them, and with those files gone.
+
 Level max is `add` at level max; nothing is repacked. Twice the series' size of disk is needed.
 """
 
@@ -54,6 +57,15 @@ class Series:
         """Return the command that adds a version."""
         return [self._mlver, "add", self.sources[number], "-n", "m", "-t", "t", "--compression", level, "-q"]
 
+    def keep_earlier(self, kept: bool) -> None:
+        """Have the files of all versions but the last where they were added from, or elsewhere."""
+        for source in self.sources[:-1]:
+            here, away = source.parent, source.parent.with_name(f"{source.parent.name}-away")
+            if kept and away.exists():
+                away.rename(here)
+            elif not kept and here.exists():
+                here.rename(away)
+
     def repository(self, level: str) -> Path:
         """Return the folder of a level's repository."""
         return self._bench.folder / level
@@ -65,11 +77,17 @@ class Series:
         for number in range(len(self.sources) - 1):
             self._bench.run(self.add(level, number), folder)
 
-    def rewind(self, level: str) -> None:
-        """Go back to that state."""
+    def rewind(self, level: str, kept: bool) -> None:
+        """Go back to that state, the files of the versions kept or gone."""
+        self.keep_earlier(kept)
         folder = self.repository(level)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self._bench.folder / f"{level}-before", folder, copy_function=link_packs)
+
+    def remove(self, level: str) -> None:
+        """Remove all that was made of a level."""
+        for folder in (self.repository(level), self._bench.folder / f"{level}-before", self._bench.folder / "out"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def pull(self, level: str, number: int) -> Job:
         """Return the job of restoring a version."""
@@ -112,45 +130,49 @@ def line(name: str, result: Result, cp: Mapping[str, Result], bar: float | None)
 HEAD = ["process", "wall", "÷ cp", "÷ cp, not flushed", "CPU s", "peak", "bar"]
 
 
-def measure_add(bench: Bench, series: Series, levels: Sequence[str], rounds: int) -> list[list[str]]:
+def states(level: str) -> dict[str, bool]:
+    """Return whether the earlier files are in their places, by what the measurement is called."""
+    return {level: True} if level == "fast" else {level: True, f"{level}, earlier files gone": False}
+
+
+def measure_add(bench: Bench, series: Series, level: str, rounds: int) -> list[list[str]]:
     """Return the lines on adding the last version."""
     last = len(series.sources) - 1
     jobs = {"cp": series.cp(last, True), "cp, not flushed": series.cp(last, False)}
-    for level in levels:
-        series.store_all_but_last(level)
-        repository = series.repository(level)
-        jobs[level] = Job(series.add(level, last), repository, partial(series.rewind, level), repository)
+    series.store_all_but_last(level)
+    repository = series.repository(level)
+    for name, kept in states(level).items():
+        jobs[name] = Job(series.add(level, last), repository, partial(series.rewind, level, kept), repository)
     results = bench.compare(jobs, rounds)
+    series.keep_earlier(True)
     rows = [line(f"`{name}`", results[name], results, None) for name in list(jobs)[:2]]
-    return rows + [line(f"`mlver add`, {level}", results[level], results, ADD_BARS.get(level)) for level in levels]
+    return rows + [line(f"`mlver add`, {name}", results[name], results, ADD_BARS.get(level)) for name in states(level)]
 
 
-def measure_restore(bench: Bench, series: Series, levels: Sequence[str], rounds: int) -> list[list[str]]:
+def measure_restore(bench: Bench, series: Series, level: str, rounds: int) -> list[list[str]]:
     """Return the lines on restoring each version."""
     jobs = {"cp": series.cp(0, True), "cp, not flushed": series.cp(0, False)}
-    names = {(level, number): f"{level} v{number}" for level in levels for number in range(len(series.sources))}
-    jobs |= {name: series.pull(level, number) for (level, number), name in names.items()}
+    names = {f"`mlver pull`, {level}, v{number}": number for number in range(len(series.sources))}
+    jobs |= {name: series.pull(level, number) for name, number in names.items()}
     results = bench.compare(jobs, rounds)
     rows = [line(f"`{name}`", results[name], results, None) for name in list(jobs)[:2]]
-    for (level, number), name in names.items():
-        rows.append(line(f"`mlver pull`, {level}, v{number}", results[name], results, RESTORE_BAR))
-    return rows
+    return rows + [line(name, results[name], results, RESTORE_BAR) for name in names]
 
 
 def measure(bench: Bench, mlver: Path, files: Sequence[Path], levels: Sequence[str], rounds: int) -> None:
-    """Print the tables of a series."""
+    """Print the tables of a series, a level after the other: the bytes of both may be more than memory holds."""
     series = Series(bench, mlver, files)
-    title = f"{files[0].parent.name}, {len(files)} versions of {files[0].stat().st_size / 1e9:.2f} GB, {rounds} rounds"
-    print(f"### Adding the last of {title}\n")
-    print(table(HEAD, measure_add(bench, series, levels, rounds)) + "\n")
     for level in levels:
+        title = f"{files[0].parent.name}, {len(files)} versions of {files[0].stat().st_size / 1e9:.2f} GB, {level}"
+        print(f"### Adding the last of {title}, {rounds} rounds\n")
+        print(table(HEAD, measure_add(bench, series, level, rounds)) + "\n")
         stored = size_of(series.repository(level) / ".mlver") / sum(file.stat().st_size for file in files)
-        print(f"Stored ÷ raw at level {level}: {stored:.3f}.\n")
-    print(f"### Restoring {title}\n")
-    print(table(HEAD, measure_restore(bench, series, levels, rounds)) + "\n")
-    for level in levels:
+        print(f"Stored ÷ raw: {stored:.3f}.\n")
+        print(f"### Restoring {title}, {rounds} rounds\n")
+        print(table(HEAD, measure_restore(bench, series, level, rounds)) + "\n")
         series.verify(level)
-    print("Every version came back as it went in, at every level.\n", flush=True)
+        series.remove(level)
+        print("Every version came back as it went in.\n", flush=True)
 
 
 def main() -> None:

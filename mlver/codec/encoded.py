@@ -29,8 +29,8 @@ ELEMENT_BYTES = {
 
 WHOLE_BYTES = 1 << 18
 """Up to this size a chunk is done in every way that comes into question, and tells nothing of others."""
-_ABOUT = 1 / 8
-"""By how much of its size a chunk may differ from what was foretold before it is asked again how to encode it."""
+_ABOUT, _LITTLE = 1 / 8, 1 / 20
+"""How much of what was foretold, or of its raw size, a chunk may differ before it is asked again how to encode it."""
 
 
 class Method(NamedTuple):
@@ -73,7 +73,7 @@ class Choice:
 
     def foretold(self, size_bytes: int, raw_bytes: int) -> bool:
         """Tell whether a chunk that was encoded in the same way takes about as much."""
-        return abs(size_bytes - self.part * raw_bytes) <= self.part * raw_bytes * _ABOUT
+        return abs(size_bytes / raw_bytes - self.part) <= max(self.part * _ABOUT, _LITTLE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -693,6 +693,13 @@ def test_chunk_with_a_base_follows_none_that_had_none() -> None:
     assert payload(followed) == payload(afresh)
 
 
+@pytest.mark.parametrize(("part", "about"), [(0.8, 0.1), (0.4, 0.05), (0.1, 0.05), (0.0, 0.05)])
+def test_a_chunk_may_take_a_little_more_or_less_than_the_one_before_it(part: float, about: float) -> None:
+    choice, size = codec.Choice(codec.LEVELS, part), 1 << 20
+    assert all(choice.foretold(int(size * (part + sign * about * 0.99)), size) for sign in (-1, 1))
+    assert not any(choice.foretold(int(size * (part + sign * about * 1.01)), size) for sign in (-1, 1))
+
+
 def test_a_plane_is_not_stored_as_the_one_before_it_where_that_gains_nothing() -> None:
     """Of noise no frame is made though the plane before it was one: it is found out anew what suits."""
     rng = np.random.default_rng(0)
