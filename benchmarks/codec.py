@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -68,13 +69,24 @@ def synthetic() -> Iterator[Case]:
     yield "Python source", None, (source * (size // len(source) + 1))[:size]
 
 
+def tensors(file: BinaryIO) -> list[tuple[str, dict[str, Any], int, int]]:
+    """Return name, entry in the header, offset and size in bytes of each tensor of a safetensors file."""
+    header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    start = file.tell()
+    entries = ((name, entry) for name, entry in header.items() if name != "__metadata__")
+    return [
+        (name, entry, start + begin, end - begin) for name, entry in entries for begin, end in [entry["data_offsets"]]
+    ]
+
+
 def from_file(path: Path) -> Iterator[Case]:
     """Yield the F32 tensors of a safetensors file, end to end, and cast to BF16."""
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    spans = [entry["data_offsets"] for entry in header.values() if entry.get("dtype") == "F32"]
-    whole = b"".join(data[start + begin : start + end] for begin, end in spans)
+    with path.open("rb") as file:
+        whole = b""
+        for _, entry, offset, size_bytes in tensors(file):
+            if entry["dtype"] == "F32" and len(whole) < CHUNKS * CHUNK_BYTES:
+                file.seek(offset)
+                whole += file.read(size_bytes)
     yield path.name, "F32", whole[: CHUNKS * CHUNK_BYTES]
     yield path.name, "BF16", to_bf16(np.frombuffer(whole, "<f4"))[: CHUNKS * CHUNK_BYTES // 2].tobytes()
 
@@ -113,11 +125,9 @@ def measure(name: str, dtype: str | None, data: bytes) -> str:
 def large_tensors(path: Path) -> Iterator[tuple[str, str, int, bytes]]:
     """Yield name, type, columns and the second chunk of each tensor of two chunks and more."""
     with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        start = file.tell()
-        for name, entry in header.items():
-            if name != "__metadata__" and entry["data_offsets"][1] - entry["data_offsets"][0] >= 2 * CHUNK_BYTES:
-                file.seek(start + entry["data_offsets"][0] + CHUNK_BYTES)
+        for name, entry, offset, size_bytes in tensors(file):
+            if size_bytes >= 2 * CHUNK_BYTES:
+                file.seek(offset + CHUNK_BYTES)
                 yield name, entry["dtype"], entry["shape"][-1], file.read(CHUNK_BYTES)
 
 

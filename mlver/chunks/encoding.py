@@ -164,9 +164,9 @@ def _read_base(
         IntegrityError: It is missing or damaged.
     """
     if originals is not None:
-        found = [_original(reader, chunk, places, originals) for chunk in base.chunks]
-        if None not in found:
-            return BaseBytes(joined([raw for raw in found if raw is not None]), b"".join(base.chunks))
+        found = [raw for chunk in base.chunks if (raw := _original(reader, chunk, places, originals)) is not None]
+        if len(found) == len(base.chunks):
+            return BaseBytes(joined(found), b"".join(base.chunks))
     decoded = [reader.decode(chunk, places) for chunk in base.chunks]
     if all(one.depth < MAX_CHAIN for one in decoded):
         return BaseBytes(joined([one.raw for one in decoded]), b"".join(base.chunks))

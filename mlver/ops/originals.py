@@ -7,7 +7,6 @@ several times as fast as decoding what it rests on. Nothing is believed: what is
 from __future__ import annotations
 
 import os
-import threading
 from typing import NamedTuple
 
 from mlver.history.manifest import Manifest
@@ -36,19 +35,17 @@ class OriginalFiles:
         self._seen = seen
         self._places: dict[ChunkId, _Place] = {}
         self._changed: set[str] = set()
-        self._lock = threading.Lock()
 
     def look_for(self, identity: ManifestId, manifest: Manifest) -> None:
         """Look also for the chunks of a version."""
         entries = {entry.path: entry for entry in manifest.files if entry.size_bytes >= _WORTH_READING_BYTES}
         if not entries:
             return
-        with self._lock:
-            for location, stamp, path in self._seen.files_of(identity):
-                offset = 0
-                for chunk in entries[path].chunks if path in entries else ():
-                    self._places[chunk.id] = _Place(location, stamp, offset, chunk.size_bytes)
-                    offset += chunk.size_bytes
+        for location, stamp, path in self._seen.files_of(identity):
+            offset = 0
+            for chunk in entries[path].chunks if path in entries else ():
+                self._places[chunk.id] = _Place(location, stamp, offset, chunk.size_bytes)
+                offset += chunk.size_bytes
 
     def read(self, chunk: ChunkId) -> bytes | None:
         """Return what is where a chunk was when its version was added, if the file looks as it did then."""
@@ -57,15 +54,12 @@ class OriginalFiles:
             return None
         try:
             descriptor = os.open(place.location, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError:
-            self._changed.add(place.location)
-            return None
-        try:
-            if Stamp.of(os.fstat(descriptor)).text() == place.stamp:
-                return os.pread(descriptor, place.size_bytes, place.offset)
+            try:
+                if Stamp.of(os.fstat(descriptor)).text() == place.stamp:
+                    return os.pread(descriptor, place.size_bytes, place.offset)
+            finally:
+                os.close(descriptor)
         except OSError:
             pass  # the store has it, too
-        finally:
-            os.close(descriptor)
         self._changed.add(place.location)
         return None
