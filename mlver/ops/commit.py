@@ -103,7 +103,10 @@ def check_artifact(repository: OpenRepository, name: str, artifact_type: str | N
     """
     existing = repository.index.artifact(name)
     if existing is None:
-        return [_creation(repository, name, artifact_type)]
+        used = repository.index.name_in_use(name)
+        existing = repository.index.artifact(name)  # again: who created it meanwhile is not another one of that name
+        if existing is None:
+            return [_creation(name, used, artifact_type)]
     if artifact_type is None or existing.type == artifact_type:
         return []
     if repository.index.next_version(existing) == 0:
@@ -114,9 +117,9 @@ def check_artifact(repository: OpenRepository, name: str, artifact_type: str | N
     )
 
 
-def _creation(repository: OpenRepository, name: str, artifact_type: str | None) -> CreateArtifact:
+def _creation(name: str, used: str | None, artifact_type: str | None) -> CreateArtifact:
     check_artifact_name(name)
-    if used := repository.index.name_in_use(name):
+    if used is not None:
         raise UsageError(
             f"The name {name!r} cannot be told from {used!r}, which is or was another artifact's.",
             "Choose a name that differs by more than case.",

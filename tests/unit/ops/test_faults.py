@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mlver.history.index import VersionIndex
+from mlver.history.records import ArtifactRecord
+from mlver.ops.commit import check_artifact
+from mlver.ops.opening import open_repository
 from mlver.repository import Repository
 from tests.support.child import run_python, start_python
 from tests.support.trees import read_tree, write_tree
@@ -116,6 +120,21 @@ with Repository.open(root) as repository:
         repository.tag(done.version.name, "t" + me)
         print(done.version.number)
 """
+
+
+def test_an_artifact_that_somebody_else_creates_this_moment_is_the_same_one(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = VersionIndex.artifact
+
+    def find_too_early(index: VersionIndex, name: str) -> ArtifactRecord | None:
+        found = find(index, name)
+        monkeypatch.setattr(VersionIndex, "artifact", find)
+        repository.add(write_tree(tmp_path / "m", {"w": b"theirs"}), name="net", type="t")
+        return found
+
+    monkeypatch.setattr(VersionIndex, "artifact", find_too_early)
+    assert check_artifact(open_repository(tmp_path / ".mlver"), "net", "t") == []
 
 
 def test_many_processes_adding_at_once_get_each_number_once(repository: Repository, tmp_path: Path) -> None:
