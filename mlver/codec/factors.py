@@ -88,8 +88,8 @@ def find(values: Elements, base: Elements, dtype: str, columns: int, column: int
         return None
     of_rows, of_columns = factorised
     rest = values.size - whole.stop
-    before = _of_part(new[:start].astype(np.float64) - old[:start], of_columns[:, columns - start :])
-    after = _of_part(new[whole.stop :].astype(np.float64) - old[whole.stop :], of_columns[:, :rest])
+    before = _of_part(_moved(old[:start], new[:start]), of_columns[:, columns - start :])
+    after = _of_part(_moved(old[whole.stop :], new[whole.stop :]), of_columns[:, :rest])
     return _in_integers(dtype, column, np.hstack([before, of_rows, after]), of_columns, change.noise)
 
 
@@ -126,6 +126,13 @@ def _numbers(elements: Elements, dtype: str) -> npt.NDArray[np.float32]:
     return np.where(bits & 0x7F800000, bits, 0).astype("<u4").view("<f4")
 
 
+def _moved(old: npt.NDArray[np.float32], new: npt.NDArray[np.float32]) -> Matrix:
+    """Return by how much elements moved; not a number, and quietly so, where they or their bases are none."""
+    with np.errstate(invalid="ignore"):
+        moved: Matrix = new.astype(np.float64) - old
+    return moved
+
+
 @dataclass(frozen=True, slots=True)
 class _Change:
     """What was added to whole rows.
@@ -141,7 +148,7 @@ class _Change:
     @classmethod
     def between(cls, old: npt.NDArray[np.float32], new: npt.NDArray[np.float32], dtype: str) -> Self | None:
         """Return the change between elements of a type, or None if it cannot be told."""
-        change = new.astype(np.float64) - old
+        change = _moved(old, new)
         if not np.isfinite(change).all():
             return None
         units = np.spacing(np.abs(new)).astype(np.float64) * (1 if dtype == "F32" else 1 << 16)

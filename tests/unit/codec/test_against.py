@@ -531,14 +531,17 @@ def test_a_change_of_full_rank_has_no_factors() -> None:
     assert factors.find(elements(raw), elements(old.tobytes()), "F32", 512, 0, 1 / 2) is None
 
 
-@pytest.mark.parametrize("value", [np.inf, np.nan])
-def test_infinities_and_nans_do_not_disturb_the_search_for_factors(value: float) -> None:
+@pytest.mark.parametrize("bits", [0x7F800000, 0xFF800000, 0x7FC00000, 0x7F800001])
+@pytest.mark.parametrize("base_too", [False, True])
+def test_infinities_and_nans_do_not_disturb_the_search_for_factors(bits: int, base_too: bool) -> None:
     raw, base = merged("F32", 400, 512, 8)
     for where in (0, 300 * 512 + 7, 400 * 512 - 1):
-        changed = np.frombuffer(raw, "<f4").copy()
-        changed[where] = value
-        of_rows(changed.tobytes(), "F32", base, "balanced", 512)
-        of_rows(changed.tobytes(), "F32", base, "balanced", 512, 500)
+        changed, old = (np.frombuffer(each, "<u4").copy() for each in (raw, base))
+        changed[where] = bits
+        if base_too:
+            old[where] = 0x7F800000
+        of_rows(changed.tobytes(), "F32", old.tobytes(), "balanced", 512)
+        of_rows(changed.tobytes(), "F32", old.tobytes(), "balanced", 512, 500)
 
 
 def elements(data: bytes) -> np.ndarray:
