@@ -38,6 +38,11 @@ def measure(before: Buffer, after: Buffer, from_dtype: str, to_dtype: str) -> Fi
         from_dtype: Element type of `before`.
         to_dtype: Element type of `after`.
     """
+    with np.errstate(all="ignore"):  # weights may be anything: what is no number, or overflows, shows in the figures
+        return _measure(before, after, from_dtype, to_dtype)
+
+
+def _measure(before: Buffer, after: Buffer, from_dtype: str, to_dtype: str) -> Figures:
     if Kind.BYTES in (kind_of(from_dtype), kind_of(to_dtype)):
         return _count_bytes(before, after)
     if from_dtype == to_dtype and (found := native.compare(before, after, to_dtype)) is not None:
@@ -61,6 +66,11 @@ def measure_unchanged(raw: Buffer, dtype: str) -> Figures:
         raw: A whole number of elements.
         dtype: Their type.
     """
+    with np.errstate(all="ignore"):
+        return _measure_unchanged(raw, dtype)
+
+
+def _measure_unchanged(raw: Buffer, dtype: str) -> Figures:
     if kind_of(dtype) is Kind.BYTES:
         return Figures(elements=len(raw))
     if (found := native.compare(raw, raw, dtype)) is not None:
@@ -94,10 +104,9 @@ def _count_values(old: Array, new: Array) -> int:
 
 
 def _measure_float32(old: Array, new: Array, changed: int) -> Figures:
-    with np.errstate(all="ignore"):
-        delta = np.subtract(new, old)
-        largest = max(float(delta.max()), -float(delta.min()))
-        sums = [_sum_of_products(*pair) for pair in ((old, old), (new, new), (delta, delta), (old, new))]
+    delta = np.subtract(new, old)
+    largest = max(float(delta.max()), -float(delta.min()))
+    sums = [_sum_of_products(*pair) for pair in ((old, old), (new, new), (delta, delta), (old, new))]
     # NaN and infinities on either side end up in these, and fail every comparison.
     if all(_LEAST < square < _MOST for square in sums[:2]) and (largest == 0 or _LEAST < sums[2] < _MOST):
         return Figures(len(old), changed, sums[0], sums[1], sums[2], sums[3], largest)
@@ -107,8 +116,7 @@ def _measure_float32(old: Array, new: Array, changed: int) -> Figures:
 def _sum_of_products(first: Array, second: Array) -> float:
     """Return the sum of products of float32 arrays: float32 within rows, float64 over rows."""
     whole = len(first) // _ROW * _ROW
-    with np.errstate(all="ignore"):  # callers look at what comes out
-        rows = np.matmul(first[:whole].reshape(-1, 1, _ROW), second[:whole].reshape(-1, _ROW, 1))
+    rows = np.matmul(first[:whole].reshape(-1, 1, _ROW), second[:whole].reshape(-1, _ROW, 1))
     return float(rows.sum(dtype="f8")) + float(np.dot(first[whole:].astype("f8"), second[whole:].astype("f8")))
 
 
@@ -119,11 +127,10 @@ def _measure_wide(old: Array, new: Array, changed: int) -> Figures:
     if any(lost):
         kept = np.nonzero(finite)
         old, new = old[kept], new[kept]
-    with np.errstate(over="ignore"):
-        delta = new - old
-        largest = float(np.abs(delta).max(initial=0.0))
-        squares = [_square(values) for values in (old, new, delta)]
-        product = float(np.vdot(old, new).real)
+    delta = new - old
+    largest = float(np.abs(delta).max(initial=0.0))
+    squares = [_square(values) for values in (old, new, delta)]
+    product = float(np.vdot(old, new).real)
     return Figures(len(finite), changed, squares[0], squares[1], squares[2], product, largest, *lost)
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import random
 import resource
 import shutil
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from mlver.formats.dtypes import BITS_BY_DTYPE
 from tests.cli.conftest import Person
 from tests.support.process import COMMAND, Finished, environment, run_mlver
 from tests.support.trees import flip, read_tree
@@ -529,3 +531,25 @@ def test_several_at_once(person: Person) -> None:
     assert sorted(out for out, _ in ended) == [f"net:v{number}\n" for number in range(3, 8)]
     assert [err for _, err in ended] == [""] * 5
     assert person.run("verify").code == 0
+
+
+# Weights that are no numbers
+
+
+@pytest.mark.parametrize("level", ["fast", "balanced", "max"])
+def test_weights_of_any_bits_are_kept_and_compared_without_a_word(person: Person, level: str) -> None:
+    """NumPy warns of what is no number, or overflows; here every warning is a failure."""
+    shape, file = [300, 700], person.here / "any.safetensors"
+    for seed in range(2):
+        header, body = {}, b""
+        for dtype in ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "I64", "I8"):
+            raw = random.Random(f"{dtype} {seed}").randbytes(300 * 700 * BITS_BY_DTYPE[dtype] // 8)  # noqa: S311
+            header[dtype] = entry(dtype, shape, len(body), len(body) + len(raw))
+            body += raw
+        file.write_bytes(safetensors_file(header, body))
+        done = person.run("add", file.name, "-n", "any", "-t", "t", "--compression", level)
+        assert (done.code, done.err) == (0, ""), done
+    person.json("diff", "any:v0", "any:v1", "--rank")
+    assert person.run("diff", "any:v0", "any:v1").err == ""
+    assert person.run("pull", "any:v1", "-o", "back").code == 0
+    assert (person.here / "back" / file.name).read_bytes() == file.read_bytes()

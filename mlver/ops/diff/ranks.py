@@ -80,10 +80,11 @@ def _rank(sides: tuple[Side, Side], places: tuple[Places, Places], pair: TensorP
     rows, columns = pair.after.shape
     sketch = ChangeSketch(rows, columns)
     old, new = (_rows(*each) for each in zip(sides, places, (pair.before, pair.after), strict=True))
-    for old_raw, new_raw in zip(old, new, strict=True):
-        delta = np.subtract(decode(new_raw, pair.after.dtype), decode(old_raw, pair.before.dtype), dtype="f4")
-        sketch.add(delta.reshape(-1, columns))
-    return sketch.rank()
+    with np.errstate(all="ignore"):  # what is no number, or overflows, makes the rank None
+        for old_raw, new_raw in zip(old, new, strict=True):
+            delta = np.subtract(decode(new_raw, pair.after.dtype), decode(old_raw, pair.before.dtype), dtype="f4")
+            sketch.add(delta.reshape(-1, columns))
+        return sketch.rank()
 
 
 def _rows(side: Side, places: Places, tensor: TensorEntry) -> Iterator[bytes]:

@@ -236,6 +236,15 @@ def test_nan_and_infinities_are_counted_and_left_out(dtype: str, count: int) -> 
     assert (same.from_nan, same.to_nan, same.from_inf, same.to_inf, same.appeared) == (2, 2, 2, 2, 0)
 
 
+@pytest.mark.parametrize("count", [8, 40_000])
+@pytest.mark.parametrize("dtype", ALL)
+def test_elements_of_any_bits_are_measured_without_a_word(dtype: str, count: int) -> None:
+    before, after = (np.random.default_rng(seed).bytes(count * element_bits(dtype) // 8) for seed in (1, 2))
+    assert measure(before, after, dtype, dtype).elements == count
+    assert measure(np.random.default_rng(3).bytes(4 * count), after, "F32", dtype).elements == count
+    assert measure_unchanged(before, dtype).changed == 0
+
+
 def test_a_nan_that_stayed_did_not_change() -> None:
     both = struct.pack("<2f", math.nan, 1.0)
     assert measure(both, both, "F32", "F32").changed == 0
