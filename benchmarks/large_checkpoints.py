@@ -1,14 +1,15 @@
-"""Trains a model of 278 million parameters a little, for real: `python benchmarks/large_checkpoints.py FOLDER`.
+"""Trains a large model a little, for real: `python benchmarks/large_checkpoints.py FOLDER [LAYERS WIDTH]`.
 
-Speed and memory want files of a GB, and weights that an optimiser moved. A causal transformer over bytes, 22 layers of
-1024, is trained from random weights on the docstrings of the standard library: six checkpoints of 1.1 GB in FP32, ten
-steps of AdamW apart, in FOLDER/large-fp32, and the same cast to BF16 in FOLDER/large-bf16. Five minutes or so and 7 GB
-of memory; needs torch and safetensors. `speed.py` measures with them.
+Speed and memory want files of a GB and more, and weights that an optimiser moved. A causal transformer over bytes, 22
+layers of 1024 unless it says otherwise, is trained from random weights on the docstrings of the standard library: six
+checkpoints in FP32, ten steps of AdamW apart, in FOLDER/large-fp32, and the same cast to BF16 in FOLDER/large-bf16.
+That makes 278 million parameters and 1.1 GB a checkpoint, and takes five minutes or so and 7 GB of memory; ``16 2048``
+makes 806 million and 3.2 GB, and takes 16 GB of memory. Needs torch and safetensors. `speed.py` measures with them.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from pathlib import Path
 
@@ -18,23 +19,28 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-WIDTH, LAYERS, HEADS, LENGTH, BATCH = 1024, 22, 16, 32, 4
+HEADS, LENGTH, BATCH = 16, 32, 4
 STEPS_APART = 10
 
 
 class Large(nn.Module):
-    """A causal transformer over bytes."""
+    """A causal transformer over bytes.
 
-    def __init__(self) -> None:
+    Args:
+        layers: How many.
+        width: Of each; a multiple of 16.
+    """
+
+    def __init__(self, layers: int, width: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(256, WIDTH)
-        self.positions = nn.Parameter(torch.randn(LENGTH, WIDTH) * 0.02)
+        self.embedding = nn.Embedding(256, width)
+        self.positions = nn.Parameter(torch.randn(LENGTH, width) * 0.02)
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(WIDTH, HEADS, 4 * WIDTH, 0.0, "gelu", batch_first=True, norm_first=True)
-            for _ in range(LAYERS)
+            nn.TransformerEncoderLayer(width, HEADS, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
+            for _ in range(layers)
         )
-        self.norm = nn.LayerNorm(WIDTH)
-        self.head = nn.Linear(WIDTH, 256)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 256)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return logits, shape (batch, length, 256), for bytes of shape (batch, length)."""
@@ -45,9 +51,9 @@ class Large(nn.Module):
         return self.head(self.norm(hidden))  # type: ignore[no-any-return]
 
 
-def train(folder: Path) -> None:
+def train(folder: Path, layers: int, width: int) -> None:
     """Train and write the checkpoints."""
-    model = Large()
+    model = Large(layers, width)
     print(f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.0f} million parameters", flush=True)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.01, fused=True)
     text = torch.frombuffer(bytearray("\n".join(docstrings()).encode()), dtype=torch.uint8).long()
@@ -68,11 +74,14 @@ def train(folder: Path) -> None:
 
 def main() -> None:
     """Make the series."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: large_checkpoints.py FOLDER")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("layers", type=int, nargs="?", default=22)
+    parser.add_argument("width", type=int, nargs="?", default=1024)
+    arguments = parser.parse_args()
     torch.manual_seed(0)
     start = time.perf_counter()
-    train(Path(sys.argv[1]))
+    train(arguments.folder, arguments.layers, arguments.width)
     print(f"{time.perf_counter() - start:.0f} s")
 
 
