@@ -1,10 +1,11 @@
 """Trains a large model a little, for real: `python benchmarks/large_checkpoints.py FOLDER [LAYERS WIDTH]`.
 
 Speed and memory want files of a GB and more, and weights that an optimiser moved. A causal transformer over bytes, 22
-layers of 1024 unless it says otherwise, is trained from random weights on the docstrings of the standard library: six
-checkpoints in FP32, ten steps of AdamW apart, in FOLDER/large-fp32, and the same cast to BF16 in FOLDER/large-bf16.
-That makes 278 million parameters and 1.1 GB a checkpoint, and takes five minutes or so and 7 GB of memory; ``16 2048``
-makes 806 million and 3.2 GB, and takes 16 GB of memory. Needs torch and safetensors. `speed.py` measures with them.
+layers of 1024 unless others are asked for, is trained from random weights on the docstrings of the standard library:
+six checkpoints in FP32, ten steps of AdamW apart, in FOLDER/large-fp32, and the same cast to BF16 in FOLDER/large-bf16.
+That makes 278 million parameters and 1.1 GB a checkpoint, in five minutes or so and with 7 GB of memory; ``16 2048``
+makes 807 million and 3.2 GB, in ten minutes and with twice the memory. Needs torch and safetensors. `speed.py` measures
+with them.
 """
 
 from __future__ import annotations
