@@ -6,17 +6,18 @@ steps deep already, the chunk is taken against the root of that chain instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from mlver import codec
+from mlver.chunks.places import Places
 from mlver.chunks.reader import ChunkReader
 from mlver.digests import Buffer, chunk_id
 from mlver.errors import IntegrityError
 from mlver.formats import NO_ROWS, Rows
 from mlver.ids import ChunkId
-from mlver.store.chunk_index import Location
 from mlver.store.pack import Frame, FrameHeader, build_frame
 
 Level = codec.Effort
@@ -45,8 +46,8 @@ class Base:
 class Originals(Protocol):
     """Where stored chunks lie as they are, besides in packs. Safe in any thread."""
 
-    def read(self, chunk: ChunkId) -> Buffer | None:
-        """Return what should be the bytes of a chunk; None if it lies nowhere."""
+    def read(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, Buffer]:
+        """Return what should be the bytes of chunks, of those that lie somewhere."""
 
 
 class Guide:
@@ -96,9 +97,9 @@ def encode_chunk(
     identity: ChunkId,
     piece: Piece,
     reader: ChunkReader,
-    places: Mapping[ChunkId, Location],
+    places: Places,
     level: Level,
-    originals: Originals | None = None,
+    originals: Mapping[ChunkId, Buffer] = MappingProxyType({}),
 ) -> tuple[Frame, str | None]:
     """Return the frame of a chunk, and why its base could not be read, if so: it is stored without one then.
 
@@ -108,7 +109,7 @@ def encode_chunk(
         reader: Reads the base.
         places: Where that is and what it rests on, as far as it is known.
         level: How much time a smaller frame is worth.
-        originals: Where the base may lie as it is.
+        originals: What should be the bytes of chunks, the base's among them if they need not be decoded.
 
     Raises:
         IntegrityError: What was encoded does not decode to what it was: this machine computes wrongly.
@@ -156,17 +157,16 @@ def encode_against(identity: ChunkId, piece: Piece, base: BaseBytes | None, leve
 
 
 def _read_base(
-    reader: ChunkReader, base: Base, places: Mapping[ChunkId, Location], originals: Originals | None
+    reader: ChunkReader, base: Base, places: Places, originals: Mapping[ChunkId, Buffer]
 ) -> BaseBytes | None:
     """Return a base, or the root of its chain if that is long enough; None if neither may be built upon.
 
     Raises:
         IntegrityError: It is missing or damaged.
     """
-    if originals is not None:
-        found = [raw for chunk in base.chunks if (raw := _original(reader, chunk, places, originals)) is not None]
-        if len(found) == len(base.chunks):
-            return BaseBytes(joined(found), b"".join(base.chunks))
+    found = [raw for chunk in base.chunks if (raw := _original(reader, chunk, places, originals)) is not None]
+    if len(found) == len(base.chunks):
+        return BaseBytes(joined(found), b"".join(base.chunks))
     decoded = [reader.decode(chunk, places) for chunk in base.chunks]
     if all(one.depth < MAX_CHAIN for one in decoded):
         return BaseBytes(joined([one.raw for one in decoded]), b"".join(base.chunks))
@@ -177,10 +177,10 @@ def _read_base(
 
 
 def _original(
-    reader: ChunkReader, chunk: ChunkId, places: Mapping[ChunkId, Location], originals: Originals
+    reader: ChunkReader, chunk: ChunkId, places: Places, originals: Mapping[ChunkId, Buffer]
 ) -> Buffer | None:
     """Return a chunk that need not be decoded, if it may be built upon: the packs must be able to give it back, too."""
-    raw = originals.read(chunk)
+    raw = originals.get(chunk)
     if raw is None or chunk_id(raw) != chunk:
         return None
     depth = reader.depth(chunk, places)

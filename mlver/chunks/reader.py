@@ -10,10 +10,10 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
 from mlver import codec
+from mlver.chunks.places import Places
 from mlver.digests import Buffer, chunk_id
 from mlver.errors import IntegrityError, NotFoundError
 from mlver.ids import ChunkId, PackId
@@ -30,7 +30,6 @@ _RECENT_CHUNKS = 8
 """Chunks kept for those after them in the same request: two versions are read side by side when they are compared."""
 _LOOKS_ASIDE = 16
 """Times that a reader looks for what it misses among what is set aside: where much is missing, it is not there."""
-_NOWHERE: Mapping[ChunkId, Location] = MappingProxyType({})
 _HINT = "mlver verify lists what it hurts."
 
 
@@ -101,7 +100,7 @@ class ChunkReader:
                 raise IntegrityError(f"Chunk {chunk.hex()} has {len(raw)} bytes instead of {size_bytes}.")
             yield raw
 
-    def decode(self, chunk: ChunkId, places: Mapping[ChunkId, Location] = _NOWHERE) -> Decoded:
+    def decode(self, chunk: ChunkId, places: Places | None = None) -> Decoded:
         """Return a chunk with what it rests on.
 
         Args:
@@ -111,9 +110,9 @@ class ChunkReader:
         Raises:
             IntegrityError: It is missing or damaged.
         """
-        return self._decode(chunk, places, {})
+        return self._decode(chunk, places or Places(self._storage, {}), {})
 
-    def locate(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, Location]:
+    def locate(self, chunks: Iterable[ChunkId]) -> Places:
         """Return where chunks are that are known, and all that they rest on: by a look-up a step, not a chunk."""
         places: dict[ChunkId, Location] = {}
         wanted = set(chunks)
@@ -123,9 +122,9 @@ class ChunkReader:
             wanted = {base for place in found.values() for base in split_bases(place.entry.bases)} - places.keys()
             if not wanted:
                 break
-        return places
+        return Places(self._storage, places)
 
-    def depth(self, chunk: ChunkId, places: Mapping[ChunkId, Location]) -> int | None:
+    def depth(self, chunk: ChunkId, places: Places) -> int | None:
         """Return how many chunks are decoded one after another before a chunk, as `Decoded.depth`, without decoding.
 
         What is read of each is its frame, whose checksum is compared.
@@ -144,7 +143,7 @@ class ChunkReader:
                 if one not in places:
                     return None
                 try:
-                    header, _ = read_frame(self._storage, places[one].pack, places[one].entry)
+                    header, _ = places.frame(one, places[one])
                 except (IntegrityError, NotFoundError):
                     return None
                 bases += split_bases(header.bases)
@@ -157,15 +156,22 @@ class ChunkReader:
         """Return a place where the chunk should be."""
         return self._index.find(chunk) or self._find_aside(chunk)
 
-    def frames(self, chunk: ChunkId, location: Location) -> Iterator[tuple[FrameHeader, memoryview]]:
+    def frames(
+        self, chunk: ChunkId, location: Location, places: Places | None = None
+    ) -> Iterator[tuple[FrameHeader, memoryview]]:
         """Yield the sound frames of a chunk: the one at `location`, and then those that lie elsewhere.
+
+        Args:
+            chunk: Its id.
+            location: Where to look first.
+            places: What `locate` said of it and others that are read with it.
 
         Raises:
             IntegrityError: There is none.
         """
         failure: IntegrityError | NotFoundError | None = None
         try:
-            first = read_frame(self._storage, location.pack, location.entry)
+            first = (places or Places(self._storage, {})).frame(chunk, location)
         except (IntegrityError, NotFoundError) as error:
             failure = error
             self._ask_packs(location.pack)
@@ -183,7 +189,7 @@ class ChunkReader:
         if failure is not None:
             raise IntegrityError(f"Pack {location.pack} is missing.", _HINT) from failure
 
-    def _decode(self, chunk: ChunkId, places: Mapping[ChunkId, Location], recent: Mapping[ChunkId, Decoded]) -> Decoded:
+    def _decode(self, chunk: ChunkId, places: Places, recent: Mapping[ChunkId, Decoded]) -> Decoded:
         """Read a chunk; whatever was wrong on the way shows in its own digest, so its bases are not hashed at first."""
         if chunk in recent:
             return recent[chunk]
@@ -232,7 +238,7 @@ class _Walk:
         self,
         reader: ChunkReader,
         chunk: ChunkId,
-        places: Mapping[ChunkId, Location],
+        places: Places,
         recent: Mapping[ChunkId, Decoded] | None,
     ) -> None:
         self._reader = reader
@@ -251,7 +257,7 @@ class _Walk:
         if location is None:
             raise IntegrityError(f"Chunk {chunk.hex()} is missing.", _HINT)
         failure: IntegrityError | None = None
-        for header, payload in self._reader.frames(chunk, location):
+        for header, payload in self._reader.frames(chunk, location, self._places):
             self._frames_left -= 1
             try:
                 return self._decode(header, payload)

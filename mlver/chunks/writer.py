@@ -120,13 +120,15 @@ class ChunkWriter:
             (identity not in known or identity in self._lost) and identity not in self._written for identity in ids
         ]
         bases = [piece.base for piece, new in zip(pieces, is_new, strict=True) if new and piece.base is not None]
-        places = self._reader.locate(chunk for base in bases for chunk in base.chunks)
+        needed = [chunk for base in bases for chunk in base.chunks]
+        places = self._reader.locate(needed)
+        originals = self._originals.read(needed) if self._originals is not None else {}
         prepared = []
         for identity, piece, new in zip(ids, pieces, is_new, strict=True):
             if not new:
                 prepared.append(PreparedChunk(identity, len(piece.raw), None))
                 continue
-            frame, problem = encode_chunk(identity, piece, self._reader, places, self._level, self._originals)
+            frame, problem = encode_chunk(identity, piece, self._reader, places, self._level, originals)
             tried = piece.base is not None and problem is None
             prepared.append(PreparedChunk(identity, len(piece.raw), frame, tried, problem))
         return prepared

@@ -71,7 +71,7 @@ class Place:
 def encode(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: Choice | None = None) -> Encoded:
     """Encode one chunk of a known dtype with or without its base; see `mlver.codec.encode`."""
     base = residuals.aligned(base, len(raw))
-    if choice is not None and effort != "max" and len(raw) > WHOLE_BYTES:
+    if choice is not None and effort != "max" and _tells(len(raw), place):
         again = _as_before(raw, place, base, effort, choice)
         if again is not None:
             return again
@@ -89,7 +89,16 @@ def encode(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: Choi
     if effort == "max" or len(raw) <= WHOLE_BYTES:
         by_itself = [alone.encode(raw, dtype)] if len(raw) <= WHOLE_BYTES else []
         return _smallest([*by_itself, *fully()])
-    return _levels(least.view, least.cut) if least.encoding == LEVELS else _delta(least.view)
+    return _levels(least.view, place, least.cut) if least.encoding == LEVELS else _delta(least.view, place)
+
+
+def _tells(raw_bytes: int, place: Place) -> bool:
+    """Tell whether a chunk says how others of its kind are best encoded: a large one, or one of a vector.
+
+    Biases and norms of one layer after the other are as many as the large chunks of a model, and next to none of its
+    bytes.
+    """
+    return raw_bytes > (WHOLE_BYTES if place.columns else 0)
 
 
 def _as_before(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: Choice) -> Encoded | None:
@@ -101,11 +110,13 @@ def _as_before(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: 
         return None  # which of the two suits a chunk differs from one to the next
     if effort != "fast" and residuals.steps_of(view.values, view.base, place.dtype, place.columns) is not None:
         return None
+    view = view if choice.by_exponent else replace(view, exponent=Exponent())
     if choice.encoding == DELTA:
-        encoded = _delta(view, choice)
+        encoded = _delta(view, place, choice)
+    elif choice.encoding == GRID:
+        encoded = _grid(view, place, choice)
     else:
-        view = view if choice.by_exponent else replace(view, exponent=Exponent())
-        encoded = _levels(view, levels.CODED if choice.is_coded else levels.PLANE, choice)
+        encoded = _levels(view, place, levels.CODED if choice.is_coded else levels.PLANE, choice)
     return encoded if choice.foretold(encoded.size_bytes, len(raw)) else None
 
 
@@ -193,29 +204,36 @@ def _with_time(effort: Effort) -> Callable[[_Trial], float]:
 
 def _fully(plain: View, least: _Trial, place: Place, effort: Effort) -> Iterable[Encoded]:
     """Yield a chunk in all encodings that come into question."""
-    yield _delta(plain)
+    yield _delta(plain, place)
     if effort == "fast" or not plain.values.size:
         return
     for cut in (levels.PLANE, levels.CODED) if effort == "max" else (least.cut,):
-        yield _levels(least.view, cut)
+        yield _levels(least.view, place, cut)
     # It takes five times as long to decode as DELTA, so large chunks are on a grid only where size is all.
     if place.dtype in grid.MANTISSAS and (effort == "max" or plain.values.nbytes <= WHOLE_BYTES):
-        yield Encoded(GRID, grid.encode(least.view, place.dtype, place.columns))
+        yield _grid(least.view, place)
 
 
-def _delta(view: View, choice: Choice | None = None) -> Encoded:
+def _delta(view: View, place: Place, choice: Choice | None = None) -> Encoded:
     parts, methods = delta.encode_with(view, choice.methods if choice is not None else ())
-    return _with_choice(Encoded(DELTA, parts, choice), view, methods, False)
+    return _with_choice(Encoded(DELTA, parts, choice), view, place, methods)
 
 
-def _levels(view: View, cut: levels.Cut, choice: Choice | None = None) -> Encoded:
-    return _with_choice(Encoded(LEVELS, levels.encode(view, cut), choice), view, (), cut is levels.CODED)
+def _levels(view: View, place: Place, cut: levels.Cut, choice: Choice | None = None) -> Encoded:
+    encoded = Encoded(LEVELS, levels.encode(view, cut), choice)
+    return _with_choice(encoded, view, place, is_coded=cut is levels.CODED)
 
 
-def _with_choice(encoded: Encoded, view: View, methods: tuple[Method, ...], is_coded: bool) -> Encoded:
-    """Return what was encoded, with what it says of the next chunks, unless that is known or it is too small."""
+def _grid(view: View, place: Place, choice: Choice | None = None) -> Encoded:
+    return _with_choice(Encoded(GRID, grid.encode(view, place.dtype, place.columns), choice), view, place)
+
+
+def _with_choice(
+    encoded: Encoded, view: View, place: Place, methods: tuple[Method, ...] = (), is_coded: bool = False
+) -> Encoded:
+    """Return what was encoded, with what it says of others of its kind, unless that is known or it says nothing."""
     raw_bytes = view.values.nbytes + len(view.tail)
-    if encoded.choice is not None or raw_bytes <= WHOLE_BYTES:
+    if encoded.choice is not None or not _tells(raw_bytes, place):
         return encoded
     told, part = view.expectation, encoded.size_bytes / raw_bytes
     return replace(

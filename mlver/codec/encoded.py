@@ -28,7 +28,7 @@ ELEMENT_BYTES = {
 """Size in bytes, by dtype, of what is one element here; the two parts of a complex number are two."""
 
 WHOLE_BYTES = 1 << 18
-"""Up to this size a chunk is done in every way that comes into question, and tells nothing of others."""
+"""Up to this size a chunk of a matrix is done in every way that comes into question, and tells nothing of others."""
 _ABOUT, _LITTLE = 1 / 8, 1 / 20
 """How much of what was foretold, or of its raw size, a chunk may differ before it is asked again how to encode it."""
 
@@ -52,13 +52,13 @@ class Choice:
     """How a chunk was encoded, for those after it of its kind: finding that out takes longer than doing it.
 
     Attributes:
-        encoding: PLANES, DELTA or LEVELS.
+        encoding: PLANES, DELTA, LEVELS or GRID.
         part: What it made of the chunk: encoded size ÷ raw size.
         methods: How the planes were stored; only of PLANES and DELTA.
         has_table: Something was expected by the base's mantissa.
         has_steps: Something was expected by the column.
         has_factors: Something was expected by the row and the column.
-        by_exponent: Residuals were sorted by the base's exponent; only of LEVELS.
+        by_exponent: The base's exponent counted; only of LEVELS and GRID.
         is_coded: All residuals went through the entropy coder; only of LEVELS.
     """
 

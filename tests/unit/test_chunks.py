@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -247,6 +247,54 @@ def test_chunks_are_located_with_all_that_they_rest_on(storage: MemoryStorage, i
     )
 
 
+class Reads(MemoryStorage):
+    """Notes what is read of packs, as (start, length)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[tuple[int, int | None]] = []
+
+    def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
+        self.noted.append((start, length))
+        return super().read(name, start, length)
+
+
+def test_frames_that_lie_together_are_read_together(index: ChunkIndex) -> None:
+    storage = Reads()
+    pieces = [os.urandom(1 << 20) for _ in range(6)]
+    write(storage, index, *pieces)
+    wanted = [(chunk_id(piece), 1 << 20) for piece in pieces]
+    lengths = [place.entry.frame_length for place in map(index.find, map(chunk_id, pieces)) if place is not None]
+    for asked, together in (
+        ([0, 1, 2], [3]),
+        ([0, 2, 3], [1, 2]),
+        ([0, 1, 2, 3, 4, 5], [3, 3]),
+        ([4, 3], [2]),
+        ([5], [1]),
+    ):
+        storage.noted.clear()
+        read = ChunkReader(storage, index).read_many([wanted[number] for number in asked])
+        assert [bytes(raw) for raw in read] == [pieces[number] for number in asked]
+        assert sorted(length or 0 for _, length in storage.noted) == sorted(count * lengths[0] for count in together)
+
+
+def test_what_lies_beside_a_damaged_frame_can_be_read(storage: MemoryStorage, index: ChunkIndex) -> None:
+    pieces = [os.urandom(1000) for _ in range(3)]
+    write(storage, index, *pieces)
+    (pack,) = storage.list("packs")
+    middle = index.find(chunk_id(pieces[1]))
+    assert middle is not None
+    whole = storage.read(f"packs/{pack}")
+    at = middle.entry.offset + middle.entry.frame_length - 1
+    spoilt = {"rot": whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], "cut": whole[:at]}
+    for readable, content in ((0, 2), spoilt["rot"]), ((0,), spoilt["cut"]):
+        storage.put(f"packs/{pack}", content)
+        for number, piece in enumerate(pieces):
+            reader = ChunkReader(storage, index)
+            places = reader.locate(map(chunk_id, pieces))
+            assert reader.depth(chunk_id(piece), places) == (0 if number in readable else None)
+
+
 def test_copies_that_rest_on_each_other_do_not_hide_a_whole_one(storage: MemoryStorage, index: ChunkIndex) -> None:
     one, two, three = similar(3)
     store_against(storage, one, two)
@@ -326,8 +374,8 @@ class Lying:
     def __init__(self, *chunks: bytes) -> None:
         self.chunks = {chunk_id(chunk): chunk for chunk in chunks}
 
-    def read(self, chunk: ChunkId) -> bytes | None:
-        return self.chunks.get(chunk)
+    def read(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, Buffer]:
+        return {chunk: self.chunks[chunk] for chunk in chunks if chunk in self.chunks}
 
 
 def add_against(

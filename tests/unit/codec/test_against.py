@@ -684,6 +684,39 @@ def test_chunk_follows_the_one_before_it_where_that_suits_it(effort: codec.Effor
     assert encode(other, first.choice).size_bytes == encode(other, None).size_bytes
 
 
+@pytest.mark.parametrize(
+    ("dtype", "kind", "scale", "step", "encoding"),
+    [
+        ("F32", "<f4", 1, 1e-3, codec.GRID),
+        ("F64", "<f8", 1, 1e-3, codec.LEVELS),
+        ("I32", "<i4", 1000, 3, codec.DELTA),
+    ],
+    ids=["grid", "levels", "delta"],
+)
+def test_a_vector_follows_that_of_another_layer_and_a_small_matrix_none(
+    dtype: str, kind: str, scale: float, step: float, encoding: int
+) -> None:
+    def layer(seed: int) -> tuple[bytes, bytes]:
+        old, moves = (np.random.default_rng(seed + more).normal(size=4096) for more in (0, 1))
+        return (old * scale + moves * step).astype(kind).tobytes(), (old * scale).astype(kind).tobytes()
+
+    def encode(pair: tuple[bytes, bytes], choice: codec.Choice | None, columns: int = 0) -> codec.Encoded:
+        raw, base = pair
+        encoded = codec.encode(raw, dtype, base, "balanced", columns=columns, choice=choice)
+        assert codec.decodes_to(encoded, raw, base)
+        return encoded
+
+    first = encode(layer(0), None)
+    assert (first.encoding, first.choice is None) == (encoding, False)
+    followed, afresh = encode(layer(2), first.choice), encode(layer(2), None)
+    assert (followed.encoding, followed.choice is first.choice) == (encoding, True)
+    assert followed.size_bytes == pytest.approx(afresh.size_bytes, rel=0.05)
+    assert encode(layer(0), None, columns=32).choice is None
+    assert encode(layer(2), first.choice, columns=32).choice is None
+    still = (layer(2)[1],) * 2
+    assert encode(still, first.choice).size_bytes == encode(still, None).size_bytes
+
+
 def test_chunk_with_a_base_follows_none_that_had_none() -> None:
     old = normal(MIB // 2, seed=0)
     alone = codec.encode(old.tobytes(), "F32", None, "balanced")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mlver.digests import Buffer
 from mlver.history.manifest import read_manifest
 from mlver.ids import ChunkId
 from mlver.ops.opening import open_repository
@@ -61,7 +62,8 @@ def look_for(repository: Repository, place: Path) -> tuple[OriginalFiles, list[C
 def found(repository: Repository, place: Path) -> bytes:
     """Return what lies where the chunks of the version were; nothing of those that are not looked for any more."""
     originals, chunks = look_for(repository, place)
-    return b"".join(originals.read(chunk) or b"" for chunk in chunks)
+    read = originals.read(chunks)
+    return b"".join(read.get(chunk, b"") for chunk in chunks)
 
 
 def test_chunks_are_where_they_were_added_from(added: Repository, tmp_path: Path, files: list[Path]) -> None:
@@ -92,10 +94,31 @@ def test_a_file_that_is_not_what_it_was_is_not_read(
 
 def test_a_file_that_changes_meanwhile_is_not_read_on(added: Repository, tmp_path: Path, files: list[Path]) -> None:
     originals, (first, second, *_) = look_for(added, tmp_path)
-    assert originals.read(first) is not None
+    assert list(originals.read([first])) == [first]
     change(files[0])
-    assert originals.read(second) is None
-    assert originals.read(first) is None
+    assert originals.read([second]) == {}
+    assert originals.read([first]) == {}
+
+
+def test_chunks_that_lie_far_apart_are_read_one_by_one(
+    added: Repository, tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = found(added, tmp_path)
+    pread, lengths = os.pread, list[int]()
+
+    def noted(descriptor: int, length: int, offset: int) -> bytes:
+        lengths.append(length)
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", noted)
+    originals, chunks = look_for(added, tmp_path)
+    lengths.clear()
+    assert b"".join(originals.read(chunks).values()) == together
+    assert max(lengths) == len(together)
+    monkeypatch.setattr("mlver.ops.originals._READ_BYTES", len(together) - 1)
+    lengths.clear()
+    assert b"".join(originals.read(chunks).values()) == together
+    assert max(lengths) <= 1 << 20
 
 
 def test_small_files_are_not_looked_for(repository: Repository, tmp_path: Path) -> None:
@@ -107,25 +130,26 @@ def test_small_files_are_not_looked_for(repository: Repository, tmp_path: Path) 
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes | None]:
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What was read of originals from here on."""
-    seen: list[bytes | None] = []
+    seen: list[bytes] = []
     read = OriginalFiles.read
 
-    def noted(self: OriginalFiles, chunk: ChunkId) -> bytes | None:
-        seen.append(read(self, chunk))
-        return seen[-1]
+    def noted(self: OriginalFiles, chunks: Iterable[ChunkId]) -> dict[ChunkId, Buffer]:
+        found = read(self, chunks)
+        seen.extend(map(bytes, found.values()))
+        return found
 
     monkeypatch.setattr(OriginalFiles, "read", noted)
     return seen
 
 
 def test_the_next_version_takes_as_much_with_and_without_them(
-    added: Repository, tmp_path: Path, files: list[Path], reads: list[bytes | None]
+    added: Repository, tmp_path: Path, files: list[Path], reads: list[bytes]
 ) -> None:
     at_hand = added.add(files[1])
-    assert sum(len(read or b"") for read in reads) == 2 * ROWS * COLUMNS * 4
-    assert len({read for read in reads if read and read in files[0].read_bytes()}) == len(reads)
+    assert sum(map(len, reads)) == 2 * ROWS * COLUMNS * 4
+    assert len({read for read in reads if read in files[0].read_bytes()}) == len(reads)
     with Repository.init(tmp_path / "other") as other:
         other.add(files[0], name="m", type="t")
         files[0].unlink()
@@ -135,7 +159,7 @@ def test_the_next_version_takes_as_much_with_and_without_them(
 
 
 def test_a_change_that_no_stamp_tells_of_harms_nobody(
-    added: Repository, tmp_path: Path, files: list[Path], reads: list[bytes | None]
+    added: Repository, tmp_path: Path, files: list[Path], reads: list[bytes]
 ) -> None:
     changed = bytearray(checkpoint(0))
     changed[len(changed) // 4] ^= 1
@@ -144,7 +168,7 @@ def test_a_change_that_no_stamp_tells_of_harms_nobody(
     opened = open_repository(tmp_path / ".mlver")
     opened.cache.execute("UPDATE seen_files SET stamp = ?", (Stamp.of(files[0].stat()).text(),))
     result = added.add(files[1])
-    assert None not in reads
+    assert sum(map(len, reads)) == 2 * ROWS * COLUMNS * 4
     assert result.delta_bytes > 0.99 * result.new_bytes
     with added.open(result.version.name, files[1].name) as stored:
         assert stored.read() == files[1].read_bytes()

@@ -1,0 +1,96 @@
+"""Where chunks lie in packs, and their frames: those that lie together are read together.
+
+Chunks that follow one another in a tensor follow one another in a pack as a rule, and so does what they rest on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+
+from mlver.errors import IntegrityError, NotFoundError
+from mlver.ids import ChunkId, PackId
+from mlver.store.chunk_index import Location
+from mlver.store.pack import FrameHeader, PackEntry, check_frame, pack_name, read_frame
+from mlver.store.storage import Storage
+
+_READ_BYTES = 4 << 20
+
+
+class Places(Mapping[ChunkId, Location]):
+    """Where chunks are, and all that they rest on. Of one thread.
+
+    Args:
+        storage: Where the packs are.
+        locations: Where each chunk is.
+    """
+
+    def __init__(self, storage: Storage, locations: Mapping[ChunkId, Location]) -> None:
+        self._storage = storage
+        self._locations = locations
+        self._stretches: dict[ChunkId, _Stretch] = {}
+        in_order = sorted(locations.values(), key=lambda place: (place.pack, place.entry.offset))
+        for pack, places in groupby(in_order, key=lambda place: place.pack):
+            for entries in _stretches([place.entry for place in places]):
+                self._stretches |= dict.fromkeys((entry.chunk for entry in entries), _Stretch(pack, entries))
+
+    def __getitem__(self, chunk: ChunkId) -> Location:
+        return self._locations[chunk]
+
+    def __iter__(self) -> Iterator[ChunkId]:
+        return iter(self._locations)
+
+    def __len__(self) -> int:
+        return len(self._locations)
+
+    def frame(self, chunk: ChunkId, location: Location) -> tuple[FrameHeader, memoryview]:
+        """Read and check the frame of a chunk at `location`; see `mlver.store.pack.read_frame`."""
+        stretch = self._stretches.get(chunk)
+        data = stretch.take(self._storage) if stretch is not None and self._locations[chunk] == location else None
+        if stretch is None or data is None:
+            return read_frame(self._storage, location.pack, location.entry)
+        at = location.entry.offset - stretch.start
+        return check_frame(data[at : at + location.entry.frame_length], location.pack, location.entry)
+
+
+class _Stretch:
+    """Frames of a pack that lie back to back: read once, and let go of when each has been asked for."""
+
+    __slots__ = ("_count", "_data", "_left", "_length", "_name", "start")
+
+    def __init__(self, pack: PackId, entries: list[PackEntry]) -> None:
+        self.start = entries[0].offset
+        self._length = entries[-1].offset + entries[-1].frame_length - self.start
+        self._name = pack_name(pack)
+        self._count = self._left = len(entries)
+        self._data: memoryview | None = None
+
+    def take(self, storage: Storage) -> memoryview | None:
+        """Return the bytes, for one more frame; None if each is to be read by itself."""
+        if self._count == 1:
+            return None
+        data = self._data
+        if data is None:
+            try:
+                data = memoryview(storage.read(self._name, self.start, self._length))
+            except (IntegrityError, NotFoundError):
+                self._count = 1  # those that are there can be read all the same
+                return None
+            self._left = self._count
+        self._left -= 1
+        self._data = data if self._left else None
+        return data
+
+
+def _stretches(entries: list[PackEntry]) -> Iterator[list[PackEntry]]:
+    """Yield entries of a pack, in the order of their places, in groups that lie back to back."""
+    group: list[PackEntry] = []
+    end = 0
+    for entry in entries:
+        if group and (entry.offset != end or end + entry.frame_length - group[0].offset > _READ_BYTES):
+            yield group
+            group = []
+        group.append(entry)
+        end = entry.offset + entry.frame_length
+    if group:
+        yield group
