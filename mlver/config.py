@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -48,6 +48,7 @@ class Config:
         hook_timeout_seconds: When a hook is killed.
         gc_auto: Whether `add` collects now and then what nobody uses.
         signing: Whose signatures count.
+        unknown: What is set and means nothing, by its name with dots: a slip, or a later mlver's.
     """
 
     identity: str
@@ -59,6 +60,12 @@ class Config:
     gc_auto: bool = True
     hook_timeout_seconds: float = HOOK_TIMEOUT_SECONDS
     signing: SigningConfig = field(default_factory=SigningConfig)
+    unknown: tuple[str, ...] = ()
+
+
+_TABLES = {"identity": {"name"}, "hooks": {"timeout"}, "signing": {"trusted", "require"}}
+"""The tables whose keys are all known, and these."""
+_SETTINGS = {"compression", "reference_cache_bytes", "gc_auto", "remotes", "references", "retention", *_TABLES}
 
 
 def parse_config(text: bytes) -> Config:
@@ -94,7 +101,25 @@ def parse_config(text: bytes) -> Config:
         gc_auto,
         _hook_timeout(document),
         _signing(document),
+        tuple(_unknown(document)),
     )
+
+
+def notice_of(setting: str) -> str:
+    """Return what to tell a person of a setting that means nothing."""
+    from difflib import get_close_matches
+
+    known = _SETTINGS | {f"{table}.{key}" for table, keys in _TABLES.items() for key in keys}
+    close = get_close_matches(setting, sorted(known), n=1)
+    return f"config.toml: {setting} is no setting of this mlver and was ignored." + (
+        f" Did you mean {close[0]}?" if close else ""
+    )
+
+
+def _unknown(document: dict[str, Any]) -> Iterator[str]:
+    yield from (key for key in document if key not in _SETTINGS)
+    for table, keys in _TABLES.items():
+        yield from (f"{table}.{key}" for key in _table(document, table) if key not in keys)
 
 
 def _signing(document: dict[str, Any]) -> SigningConfig:

@@ -93,12 +93,14 @@ class OpenRepository:
         Raises:
             MlverError: `config.toml` is malformed.
         """
-        from mlver.config import CONFIG_NAME, parse_config
+        from mlver.config import CONFIG_NAME, notice_of, parse_config
 
         try:
-            return parse_config(self.storage.read(CONFIG_NAME))
+            config = parse_config(self.storage.read(CONFIG_NAME))
         except NotFoundError:
             return parse_config(b"")
+        self.notices += [notice for setting in config.unknown if (notice := notice_of(setting)) not in self.notices]
+        return config
 
     def use_hooks(self, environment: Mapping[str, str]) -> None:
         """Ask and tell the hooks of this repository from here on, if it has any; not within one of them.

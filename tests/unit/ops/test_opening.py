@@ -83,6 +83,24 @@ def test_malformed_settings_are_named_when_they_are_needed(repository: Repositor
     assert "@" in repository.add(model, name="other", type="t").version.created_by
 
 
+@pytest.mark.parametrize(
+    ("text", "setting", "meant"),
+    [
+        ('compresion = "max"', "compresion", " Did you mean compression?"),
+        ('[identity]\nnames = "ada"', "identity.names", " Did you mean identity.name?"),
+        ("[store]\nsize = 5", "store", ""),
+    ],
+)
+def test_settings_that_mean_nothing_are_told_once_and_ignored(
+    repository: Repository, model: Path, caplog: pytest.LogCaptureFixture, text: str, setting: str, meant: str
+) -> None:
+    (repository.path / "config.toml").chmod(0o644)
+    (repository.path / "config.toml").write_text(text)
+    repository.add(model, name="net", type="t")
+    repository.alias("best")
+    assert caplog.messages == [f"config.toml: {setting} is no setting of this mlver and was ignored.{meant}"]
+
+
 @pytest.mark.parametrize("head", [b"", b"absent\n", b"../../etc\n", b"\xff\n", b"net\nmore\n"])
 def test_current_artifact_that_is_none(repository: Repository, model: Path, head: bytes) -> None:
     repository.add(model, name="net", type="t")
