@@ -103,8 +103,8 @@ def _tells(raw_bytes: int, place: Place) -> bool:
 
 def _as_before(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: Choice) -> Encoded | None:
     """Encode a chunk as one of its kind before it was; None if that was without a base, or does not suit this one."""
-    if choice.encoding not in _DECODERS:
-        return None
+    if choice.encoding not in _DECODERS or (choice.encoding == GRID and len(raw) > WHOLE_BYTES):
+        return None  # a grid takes long to decode, so only small chunks are on one
     view = plain_view(raw, place.dtype, base, choice.has_table)
     if choice.has_steps or choice.has_factors:
         return None  # which of the two suits a chunk differs from one to the next

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 from mlver.chunks import Base, Guide
 from mlver.errors import MlverError
-from mlver.formats import ChunkSpan, Layout, diagnose
+from mlver.formats import TENSOR_CHUNK_BYTES, ChunkSpan, Layout, diagnose
 from mlver.history.manifest import ChunkRef
 from mlver.ops.scan import Source
 from mlver.ops.stat_cache import Stamp
 from mlver.ops.twins import Twin
 
-_Kind = tuple[str, str, int]
-"""A tensor's name but for numbers, its type, and its columns."""
+_Kind = tuple[str, str, int, bool]
+"""A tensor's name but for numbers, its type, its columns, and whether it is a whole chunk of it or what is left."""
 _NUMBERS = re.compile(r"\d+")
 _TICK_SECONDS = 0.02
 _HEAD_BYTES = 256
@@ -66,7 +66,8 @@ class Reading:
         if span.tensor is None or self.layout is None:
             return None
         tensor = self.layout.tensors[span.tensor]
-        kind = (_NUMBERS.sub("#", tensor.name), tensor.dtype, span.rows.columns)
+        is_whole = span.size_bytes == TENSOR_CHUNK_BYTES
+        kind = (_NUMBERS.sub("#", tensor.name), tensor.dtype, span.rows.columns, is_whole)
         return self.guides.setdefault(kind, Guide())
 
     def learn(self, span: ChunkSpan, helped: bool) -> None:

@@ -717,6 +717,16 @@ def test_a_vector_follows_that_of_another_layer_and_a_small_matrix_none(
     assert encode(still, first.choice).size_bytes == encode(still, None).size_bytes
 
 
+def test_a_large_chunk_is_on_no_grid_as_a_small_one_is() -> None:
+    old = normal(MIB // 2, seed=0)
+    raw = (old + normal(MIB // 2, 1e-3, 1)).tobytes()
+    small = codec.encode(raw[:16384], "F32", old[:4096].tobytes(), "balanced")
+    assert small.choice is not None
+    assert small.encoding == codec.GRID
+    followed = codec.encode(raw, "F32", old.tobytes(), "balanced", choice=small.choice)
+    assert payload(followed) == payload(codec.encode(raw, "F32", old.tobytes(), "balanced"))
+
+
 def test_chunk_with_a_base_follows_none_that_had_none() -> None:
     old = normal(MIB // 2, seed=0)
     alone = codec.encode(old.tobytes(), "F32", None, "balanced")
