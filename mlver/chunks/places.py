@@ -15,6 +15,8 @@ from mlver.store.pack import FrameHeader, PackEntry, check_frame, pack_name, rea
 from mlver.store.storage import Storage
 
 _READ_BYTES = 4 << 20
+_MOST_HELD = 16
+"""Stretches that are held for the rest of their frames: who asks in another order than they lie in gets few of them."""
 
 
 class Places(Mapping[ChunkId, Location]):
@@ -29,6 +31,7 @@ class Places(Mapping[ChunkId, Location]):
         self._storage = storage
         self._locations = locations
         self._stretches: dict[ChunkId, _Stretch] = {}
+        self._held: dict[_Stretch, memoryview] = {}
         in_order = sorted(locations.values(), key=lambda place: (place.pack, place.entry.offset))
         for pack, places in groupby(in_order, key=lambda place: place.pack):
             for entries in _stretches([place.entry for place in places]):
@@ -46,40 +49,43 @@ class Places(Mapping[ChunkId, Location]):
     def frame(self, chunk: ChunkId, location: Location) -> tuple[FrameHeader, memoryview]:
         """Read and check the frame of a chunk at `location`; see `mlver.store.pack.read_frame`."""
         stretch = self._stretches.get(chunk)
-        data = stretch.take(self._storage) if stretch is not None and self._locations[chunk] == location else None
+        data = self._take(stretch) if stretch is not None and self._locations[chunk] == location else None
         if stretch is None or data is None:
             return read_frame(self._storage, location.pack, location.entry)
         at = location.entry.offset - stretch.start
         return check_frame(data[at : at + location.entry.frame_length], location.pack, location.entry)
 
-
-class _Stretch:
-    """Frames of a pack that lie back to back: read once, and let go of when each has been asked for."""
-
-    __slots__ = ("_count", "_data", "_left", "_length", "_name", "start")
-
-    def __init__(self, pack: PackId, entries: list[PackEntry]) -> None:
-        self.start = entries[0].offset
-        self._length = entries[-1].offset + entries[-1].frame_length - self.start
-        self._name = pack_name(pack)
-        self._count = self._left = len(entries)
-        self._data: memoryview | None = None
-
-    def take(self, storage: Storage) -> memoryview | None:
-        """Return the bytes, for one more frame; None if each is to be read by itself."""
-        if self._count == 1:
+    def _take(self, stretch: _Stretch) -> memoryview | None:
+        """Return the bytes of a stretch for one more of its frames; None if that is to be read by itself."""
+        if not stretch.left:
             return None
-        data = self._data
+        data = self._held.pop(stretch, None)
         if data is None:
             try:
-                data = memoryview(storage.read(self._name, self.start, self._length))
+                data = memoryview(self._storage.read(stretch.name, stretch.start, stretch.length))
             except (IntegrityError, NotFoundError):
-                self._count = 1  # those that are there can be read all the same
+                stretch.left = 0  # those that are there can be read all the same
                 return None
-            self._left = self._count
-        self._left -= 1
-        self._data = data if self._left else None
+        stretch.left -= 1
+        if stretch.left:
+            self._held[stretch] = data
+        if len(self._held) > _MOST_HELD:
+            oldest = next(iter(self._held))
+            oldest.left = 0
+            del self._held[oldest]
         return data
+
+
+class _Stretch:
+    """Frames of a pack that lie back to back: read once, and let go of when as many were asked for."""
+
+    __slots__ = ("left", "length", "name", "start")
+
+    def __init__(self, pack: PackId, entries: list[PackEntry]) -> None:
+        self.name = pack_name(pack)
+        self.start = entries[0].offset
+        self.length = entries[-1].offset + entries[-1].frame_length - self.start
+        self.left = len(entries) if len(entries) > 1 else 0
 
 
 def _stretches(entries: list[PackEntry]) -> Iterator[list[PackEntry]]:

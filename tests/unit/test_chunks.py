@@ -278,6 +278,24 @@ def test_frames_that_lie_together_are_read_together(index: ChunkIndex) -> None:
         assert sorted(length or 0 for _, length in storage.noted) == sorted(count * lengths[0] for count in together)
 
 
+def test_frames_that_are_asked_for_in_another_order_are_not_all_held(
+    index: ChunkIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlver.chunks.places._READ_BYTES", 5000)
+    storage = Reads()
+    pieces = [os.urandom(1000) for _ in range(4 * 40)]
+    write(storage, index, *pieces)
+    places = ChunkReader(storage, index).locate(map(chunk_id, pieces))
+    storage.noted.clear()
+    for piece in pieces[::4] + pieces[1::4] + pieces[2::4] + pieces[3::4] + pieces:
+        _, payload = places.frame(chunk_id(piece), places[chunk_id(piece)])
+        assert bytes(payload) == piece
+        assert len(places._held) <= 16
+    together = [length for _, length in storage.noted if (length or 0) > 2000]
+    assert len(together) == 40
+    assert len(storage.noted) > 4 * 40 + 3 * (40 - 16), "then, and once all were asked for, they are read one by one"
+
+
 def test_what_lies_beside_a_damaged_frame_can_be_read(storage: MemoryStorage, index: ChunkIndex) -> None:
     pieces = [os.urandom(1000) for _ in range(3)]
     write(storage, index, *pieces)
