@@ -5,14 +5,14 @@ Chunks that follow one another in a tensor follow one another in a pack as a rul
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 
 from mlver.errors import IntegrityError, NotFoundError
-from mlver.ids import ChunkId, PackId
+from mlver.ids import ChunkId
 from mlver.store.chunk_index import Location
-from mlver.store.pack import FrameHeader, PackEntry, check_frame, pack_name, read_frame
+from mlver.store.pack import FrameHeader, check_frame, pack_name, read_frame
 from mlver.store.storage import Storage
+from mlver.store.stretches import stretches
 
 _READ_BYTES = 4 << 20
 _MOST_HELD = 16
@@ -33,9 +33,8 @@ class Places(Mapping[ChunkId, Location]):
         self._stretches: dict[ChunkId, _Stretch] = {}
         self._held: dict[_Stretch, memoryview] = {}
         in_order = sorted(locations.values(), key=lambda place: (place.pack, place.entry.offset))
-        for pack, places in groupby(in_order, key=lambda place: place.pack):
-            for entries in _stretches([place.entry for place in places]):
-                self._stretches |= dict.fromkeys((entry.chunk for entry in entries), _Stretch(pack, entries))
+        for places in stretches(in_order, _READ_BYTES):
+            self._stretches |= dict.fromkeys((place.entry.chunk for place in places), _Stretch(places))
 
     def __getitem__(self, chunk: ChunkId) -> Location:
         return self._locations[chunk]
@@ -81,22 +80,9 @@ class _Stretch:
 
     __slots__ = ("left", "length", "name", "start")
 
-    def __init__(self, pack: PackId, entries: list[PackEntry]) -> None:
-        self.name = pack_name(pack)
-        self.start = entries[0].offset
-        self.length = entries[-1].offset + entries[-1].frame_length - self.start
-        self.left = len(entries) if len(entries) > 1 else 0
-
-
-def _stretches(entries: list[PackEntry]) -> Iterator[list[PackEntry]]:
-    """Yield entries of a pack, in the order of their places, in groups that lie back to back."""
-    group: list[PackEntry] = []
-    end = 0
-    for entry in entries:
-        if group and (entry.offset != end or end + entry.frame_length - group[0].offset > _READ_BYTES):
-            yield group
-            group = []
-        group.append(entry)
-        end = entry.offset + entry.frame_length
-    if group:
-        yield group
+    def __init__(self, places: Sequence[Location]) -> None:
+        first, last = places[0].entry, places[-1].entry
+        self.name = pack_name(places[0].pack)
+        self.start = first.offset
+        self.length = last.offset + last.frame_length - first.offset
+        self.left = len(places) if len(places) > 1 else 0

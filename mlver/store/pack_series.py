@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from mlver.errors import IntegrityError
 from mlver.ids import ChunkId, PackId
+from mlver.store.chunk_index import Location
 from mlver.store.frames import Frame, build_frame
 from mlver.store.pack import PackEntry, PackWriter, check_frame, pack_name
 from mlver.store.storage import Storage
+from mlver.store.stretches import stretches
 
 _READ_BYTES = 8 << 20
 _GAP_BYTES = 64 << 10
@@ -84,11 +86,10 @@ def read_frames(
         IntegrityError: It is shorter than its index says.
         MlverError: It cannot be read.
     """
-    for stretch in _stretches(entries):
-        start = stretch[0].offset
-        length = stretch[-1].offset + stretch[-1].frame_length - start
-        data = memoryview(storage.read(pack_name(pack), start, length))
-        for entry in stretch:
+    for stretch in stretches((Location(pack, entry) for entry in entries), _READ_BYTES, _GAP_BYTES):
+        start, last = stretch[0].entry.offset, stretch[-1].entry
+        data = memoryview(storage.read(pack_name(pack), start, last.offset + last.frame_length - start))
+        for _, entry in stretch:
             at = entry.offset - start
             try:
                 header, payload = check_frame(data[at : at + entry.frame_length], pack, entry)
@@ -96,17 +97,3 @@ def read_frames(
                 yield entry, error
             else:
                 yield entry, build_frame(header, [payload])
-
-
-def _stretches(entries: Sequence[PackEntry]) -> Iterator[list[PackEntry]]:
-    """Yield entries in groups that lie near each other."""
-    group: list[PackEntry] = []
-    for entry in entries:
-        if group:
-            end = group[-1].offset + group[-1].frame_length
-            if entry.offset - end > _GAP_BYTES or entry.offset + entry.frame_length - group[0].offset > _READ_BYTES:
-                yield group
-                group = []
-        group.append(entry)
-    if group:
-        yield group

@@ -6,14 +6,14 @@ bring, in order, into packs that wait until everything was checked (`mlver.ops.r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from mlver.errors import IntegrityError, MlverError, NotFoundError, RemoteError
 from mlver.history.manifest import manifest_name, read_manifest
-from mlver.ids import ChunkId, ManifestId, PackId
+from mlver.ids import ChunkId, ManifestId
 from mlver.ops.opening import OpenRepository
 from mlver.ops.parallel import run_ordered
 from mlver.ops.progress import Progress, Silent
@@ -32,6 +32,7 @@ from mlver.store.pack import (
     read_frame,
     split_bases,
 )
+from mlver.store.stretches import stretches
 
 _GAP_BYTES = 64 << 10
 """Bytes between two frames that are cheaper to read than another request."""
@@ -249,7 +250,7 @@ def receive(repository: OpenRepository, remote: OpenRemote, places: dict[ChunkId
 
 def _download(remote: OpenRemote, incoming: Incoming, rest: Sequence[Location], progress: Progress) -> int:
     """Write frames of a remote into waiting packs; return how many bytes were received."""
-    ranges = list(_ranges(rest))
+    ranges = list(stretches(rest, _RANGE_BYTES, _GAP_BYTES))
     progress.start(sum(where.entry.frame_length for where in rest), f"Fetching from {remote.name}")
     received_bytes = 0
     writer: PackWriter | None = None
@@ -323,22 +324,3 @@ def _read(remote: OpenRemote, group: Sequence[Location]) -> memoryview:
             f"{remote.address.url} lost {pack_name(group[0].pack)}.",
             "Push from a machine that has what it held, then pull again.",
         ) from error
-
-
-def _ranges(places: Sequence[Location]) -> Iterator[list[Location]]:
-    """Yield groups of frames of one pack that are read by one request, in order."""
-    group: list[Location] = []
-    pack: PackId | None = None
-    for where in places:
-        end = group[-1].entry.offset + group[-1].entry.frame_length if group else 0
-        if group and (
-            where.pack != pack
-            or where.entry.offset - end > _GAP_BYTES
-            or where.entry.offset + where.entry.frame_length - group[0].entry.offset > _RANGE_BYTES
-        ):
-            yield group
-            group = []
-        pack = where.pack
-        group.append(where)
-    if group:
-        yield group

@@ -24,7 +24,6 @@ from mlver.store.pack import (
     PACK_TARGET_BYTES,
     Frame,
     FrameHeader,
-    PackEntry,
     PackWriter,
     build_frame,
     check_frame,
@@ -33,9 +32,11 @@ from mlver.store.pack import (
     split_bases,
 )
 from mlver.store.remote.storage import RemoteStorage
+from mlver.store.stretches import stretches
 
 _PACKS_UNDER_WAY = 2
 _SALT_BYTES = 16
+_STRETCH_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +143,10 @@ def _send_load(repository: OpenRepository, remote: OpenRemote, load: Sequence[Lo
     try:
         if renamed:
             writer.append(_salt())
-        for pack, start, entries in _stretches(load):
-            data = memoryview(
-                repository.storage.read(pack_name(pack), start, sum(entry.frame_length for entry in entries))
-            )
-            for entry in entries:
+        for stretch in stretches(load, _STRETCH_BYTES):
+            start, size_bytes = stretch[0].entry.offset, sum(where.entry.frame_length for where in stretch)
+            data = memoryview(repository.storage.read(pack_name(stretch[0].pack), start, size_bytes))
+            for pack, entry in stretch:
                 at = entry.offset - start
                 header, payload = check_frame(data[at : at + entry.frame_length], pack, entry)
                 writer.append(build_frame(header, [payload]))
@@ -185,23 +185,3 @@ def _check_arrival(remote: OpenRemote, pack: PackId, size_bytes: int) -> None:
     """Ask for the size of what was sent, so that a remote that loses or cuts objects is noticed in time."""
     if isinstance(remote.storage, RemoteStorage) and remote.storage.size(pack_name(pack)) != size_bytes:
         raise IntegrityError(f"{remote.address.url} did not keep {pack_name(pack)} as it was sent.")
-
-
-def _stretches(load: Sequence[Location]) -> Iterator[tuple[PackId, int, list[PackEntry]]]:
-    """Yield runs of frames that lie side by side in a local pack, a few MiB each, to be read at once."""
-    run: list[PackEntry] = []
-    pack: PackId | None = None
-    for where in load:
-        follows = (
-            pack == where.pack
-            and run
-            and run[-1].offset + run[-1].frame_length == where.entry.offset
-            and where.entry.offset - run[0].offset < 4 << 20
-        )
-        if not follows and run and pack is not None:
-            yield pack, run[0].offset, run
-            run = []
-        pack = where.pack
-        run.append(where.entry)
-    if run and pack is not None:
-        yield pack, run[0].offset, run
