@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mlver import codec
+from mlver.chunks.fresh import FreshPacks
 from mlver.chunks.places import Places
 from mlver.digests import Buffer, chunk_id
 from mlver.errors import IntegrityError, NotFoundError
@@ -71,6 +72,7 @@ class ChunkReader:
         self._storage = storage
         self._index = index
         self._missing: set[PackId] = set()
+        self._fresh = FreshPacks(storage, index)
         self._looks_left = _LOOKS_ASIDE
         self._looking_aside = threading.Lock()
 
@@ -127,7 +129,7 @@ class ChunkReader:
     def depth(self, chunk: ChunkId, places: Places) -> int | None:
         """Return how many chunks are decoded one after another before a chunk, as `Decoded.depth`, without decoding.
 
-        What is read of each is its frame, whose checksum is compared.
+        What is read of each is its frame, whose checksum is compared; nothing of those in packs of this day.
 
         Args:
             chunk: Its id.
@@ -142,8 +144,12 @@ class ChunkReader:
             for one in step:
                 if one not in places:
                     return None
+                place = places[one]
+                if place.pack in self._fresh:
+                    bases += split_bases(place.entry.bases)
+                    continue
                 try:
-                    header, _ = places.frame(one, places[one])
+                    header, _ = places.frame(one, place)
                 except (IntegrityError, NotFoundError):
                     return None
                 bases += split_bases(header.bases)

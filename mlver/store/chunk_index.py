@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mlver.errors import IntegrityError, NotFoundError
@@ -116,13 +117,29 @@ class ChunkIndex:
         """Make a pack's chunks known. The pack must have been committed; one that is known already stays."""
         self.add_packs({pack: (size_bytes, entries)})
 
-    def add_packs(self, packs: Mapping[PackId, tuple[int, Sequence[PackEntry]]]) -> None:
-        """Make the chunks of several packs known at once, each given by its size in bytes and its entries."""
+    def add_packs(
+        self,
+        packs: Mapping[PackId, tuple[int, Sequence[PackEntry]]],
+        written_ns: Mapping[PackId, int | None] = MappingProxyType({}),
+    ) -> None:
+        """Make the chunks of several packs known at once.
+
+        Args:
+            packs: The size in bytes and the entries of each.
+            written_ns: When each was written by the storage's clock, if a change of it would show in that.
+        """
         if not packs:
             return
         with self._connection.transaction():
             for pack, (size_bytes, entries) in packs.items():
-                self._insert(pack, size_bytes, entries)
+                self._insert(pack, size_bytes, entries, written_ns.get(pack))
+
+    def written(self, pack: PackId) -> tuple[int, int] | None:
+        """Return a pack's size in bytes, and when it was written by the storage's clock; None if that is not known."""
+        query = "SELECT size_bytes, written_ns FROM packs WHERE id = ? AND written_ns IS NOT NULL"
+        with self._connection.reading():
+            row = self._connection.execute(query, (pack,)).fetchone()
+        return row and (row[0], row[1])
 
     def forget_pack(self, pack: PackId) -> None:
         """Make a pack's chunks unknown, unless another pack has them."""
@@ -178,9 +195,9 @@ class ChunkIndex:
         self.add_packs(pending)
         return [*added, *pending], damaged
 
-    def _insert(self, pack: PackId, size_bytes: int, entries: Sequence[PackEntry]) -> None:
+    def _insert(self, pack: PackId, size_bytes: int, entries: Sequence[PackEntry], written_ns: int | None) -> None:
         cursor = self._connection.execute(
-            "INSERT OR IGNORE INTO packs (id, size_bytes) VALUES (?, ?)", (pack, size_bytes)
+            "INSERT OR IGNORE INTO packs (id, size_bytes, written_ns) VALUES (?, ?, ?)", (pack, size_bytes, written_ns)
         )
         if cursor.rowcount != 1:
             return
