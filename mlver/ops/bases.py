@@ -30,8 +30,8 @@ _SAMPLE_BYTES = 1 << 16
 _WORTH_LOOKING_BYTES = 1 << 16
 """Tensors without a twin that are worth the search among other artifacts, together."""
 _HELPS = 0.97
-_SMALL_BYTES = 16 << 20
-"""Versions up to this size, such as adapters, come back fast enough over any chain that a chunk may have."""
+_SMALL_BYTES = 128 << 20
+"""Versions up to this size come back within a second or so over any chain that a chunk may have."""
 
 
 def base_number(number: int) -> int:

@@ -210,6 +210,13 @@ def test_a_small_version_rests_on_the_one_before(add: Any, tmp_path: Path) -> No
         assert max(depths(tmp_path)) == min(number, MAX_CHAIN)
 
 
+@pytest.mark.parametrize(
+    ("size_bytes", "numbers"), [(128 << 20, [0, 0, 1, 2, 3, 4, 5]), ((128 << 20) + 1, [0, 0, 0, 2, 0, 4, 4])]
+)
+def test_what_a_version_rests_on_depends_on_its_size(size_bytes: int, numbers: list[int]) -> None:
+    assert [bases.base_number_for(number, size_bytes) for number in range(7)] == numbers
+
+
 def test_chains_are_bounded_whatever_base_is_named(add: Any, tmp_path: Path) -> None:
     weights = {"w": trained(rows=9)["encoder.0.weight"]}
     add(as_safetensors(weights))
