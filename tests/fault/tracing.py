@@ -5,6 +5,7 @@ Source: strace(1), "Tampering".
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -219,7 +220,8 @@ def _call(name: str, arguments: str, result: str, ended: str) -> Call:
     if name in ("openat", "open", "creat"):
         opened = _ON.match(result)
         if opened is None:
-            paths = tuple(str(Path(on[0][1] if on else "", text.decode())) for text in texts[:1])
+            # As strace writes the path of one that is open, but for links.
+            paths = tuple(os.path.normpath(Path(on[0][1] if on else "", text.decode())) for text in texts[:1])
             return Call(name, paths, b"", (), -1, arguments)
         return Call(name, (_path(opened["path"]),), b"", (), int(opened["number"]), arguments)
     if name in NAMES or (name in ATTRIBUTES and texts):
