@@ -355,6 +355,20 @@ MUTANTS = (
         ("tests/unit/test_chunks.py", "tests/unit/ops/test_originals.py"),
     ),
     Mutant(
+        "a changed pack counts as fresh",
+        "mlver/chunks/fresh.py",
+        "                self._storage.modified_ns(name) == written\n",
+        "                self._storage.modified_ns(name) is not None\n",
+        ("tests/unit/test_fresh_packs.py",),
+    ),
+    Mutant(
+        "a pack is fresh forever",
+        "mlver/chunks/fresh.py",
+        "                and 0 <= self._storage.now_ns() - written < _DAY_NS\n",
+        "",
+        ("tests/unit/test_fresh_packs.py",),
+    ),
+    Mutant(
         "a base need not be in the store",
         "mlver/chunks/encoding.py",
         "    return raw if depth is not None and depth < MAX_CHAIN else None\n",
