@@ -158,13 +158,18 @@ typedef struct {
 static void fill_codes(const u16_any *shares, Codes *codes)
 {
     for (i64 class = 0; class < MAX_CLASSES; class ++) {
+        const i64 row = class * SYMBOLS;
+        if (class && !memcmp(shares + row, shares + row - SYMBOLS, SYMBOLS * sizeof *shares)) {
+            memcpy(codes->of + row, codes->of + row - SYMBOLS, SYMBOLS * sizeof *codes->of);
+            continue;
+        }
         u32 start = 0, all = 0;
         for (i64 symbol = 0; symbol < SYMBOLS; symbol++)
-            all += shares[class * SYMBOLS + symbol];
+            all += shares[row + symbol];
         for (i64 symbol = 0; symbol < SYMBOLS; symbol++) {
             /* Without shares nothing is coded, and all symbols are 0. */
-            u32 share = all ? shares[class * SYMBOLS + symbol] : SLOTS;
-            i64 at = class * SYMBOLS + symbol;
+            i64 at = row + symbol;
+            u32 share = all ? shares[at] : SLOTS;
             if (share) {
                 /* Rounded down: a quotient by it is right, or one too small. */
                 codes->of[at].reciprocal = share > 1 ? (u32)((UINT64_C(1) << 32) / share) : UINT32_MAX;
@@ -183,6 +188,16 @@ static u32 coded(u32 state, u32 reciprocal, u32 share, u32 start)
 }
 
 #if defined(__AVX2__)
+/* Codes from four places, one by one: processors make a gather out of more steps than that. */
+INLINE __m256i four_codes(const Codes *codes, const u32 *places)
+{
+    __m128d low = _mm_load_sd((const double *)(codes->of + places[0]));
+    __m128d high = _mm_load_sd((const double *)(codes->of + places[2]));
+    low = _mm_loadh_pd(low, (const double *)(codes->of + places[1]));
+    high = _mm_loadh_pd(high, (const double *)(codes->of + places[3]));
+    return _mm256_castpd_si256(_mm256_insertf128_pd(_mm256_castpd128_pd256(low), high, 1));
+}
+
 /* Where the lanes of each set go, so that they are the last of eight. */
 static void fill_sources(u8 sources[256][8])
 {
@@ -205,9 +220,10 @@ static i64 encode_eight(const u8 *classes, const u8 *symbols, const Codes *codes
     __m256i at = _mm256_add_epi32(_mm256_mullo_epi32(class, _mm256_set1_epi32(SYMBOLS)), symbol);
     /* Half as many loads as if the two were apart; what is in the middle of each half comes out the other way round. */
     at = _mm256_permutevar8x32_epi32(at, _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7));
-    const long long *table = (const long long *)codes->of;
-    __m256 half = _mm256_castsi256_ps(_mm256_i32gather_epi64(table, _mm256_castsi256_si128(at), 8));
-    __m256 other = _mm256_castsi256_ps(_mm256_i32gather_epi64(table, _mm256_extracti128_si256(at, 1), 8));
+    u32 places[8] __attribute__((aligned(32)));
+    _mm256_store_si256((__m256i *)places, at);
+    __m256 half = _mm256_castsi256_ps(four_codes(codes, places));
+    __m256 other = _mm256_castsi256_ps(four_codes(codes, places + 4));
     __m256i both = _mm256_castps_si256(_mm256_shuffle_ps(half, other, 0xDD));
     __m256i reciprocal = _mm256_castps_si256(_mm256_shuffle_ps(half, other, 0x88));
     __m256i below = _mm256_and_si256(both, low), share = _mm256_add_epi32(below, one);
@@ -251,8 +267,12 @@ WIDE static i64 encode_sixteen(const u8 *classes, const u8 *symbols, const Codes
     __m512i class = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)classes));
     __m512i at = _mm512_slli_epi32(class, SYMBOL_BITS);
     at = _mm512_add_epi32(at, _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)symbols)));
-    __m512i half = _mm512_i32gather_epi64(_mm512_castsi512_si256(at), codes->of, 8);
-    __m512i other = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(at, 1), codes->of, 8);
+    u32 places[16] __attribute__((aligned(64)));
+    _mm512_store_si512(places, at);
+    __m512i half = _mm512_castsi256_si512(four_codes(codes, places));
+    __m512i other = _mm512_castsi256_si512(four_codes(codes, places + 8));
+    half = _mm512_inserti64x4(half, four_codes(codes, places + 4), 1);
+    other = _mm512_inserti64x4(other, four_codes(codes, places + 12), 1);
     __m512i reciprocal = _mm512_permutex2var_epi32(half, of_first, other);
     __m512i both = _mm512_permutex2var_epi32(half, _mm512_add_epi32(of_first, one), other);
     __m512i below = _mm512_and_si512(both, _mm512_set1_epi32(SLOTS - 1)), share = _mm512_add_epi32(below, one);
@@ -349,6 +369,19 @@ static u32 advanced(u32 state, u32 slot)
 }
 
 #if defined(__AVX2__)
+/* Slots from eight places, one by one: processors make a gather out of more steps than that. */
+INLINE __m256i eight_slots(const u32 *slots, const u32 *places)
+{
+    __m128i half[2];
+    for (int i = 0; i < 2; i++) {
+        half[i] = _mm_cvtsi32_si128((int)slots[places[4 * i]]);
+        half[i] = _mm_insert_epi32(half[i], (int)slots[places[4 * i + 1]], 1);
+        half[i] = _mm_insert_epi32(half[i], (int)slots[places[4 * i + 2]], 2);
+        half[i] = _mm_insert_epi32(half[i], (int)slots[places[4 * i + 3]], 3);
+    }
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(half[0]), half[1], 1);
+}
+
 /* Where the words go that the empty ones of eight lanes take, for each set of these. */
 static void fill_places(u8 places[256][8])
 {
@@ -373,7 +406,9 @@ static i64 decode_row(const u8 *classes, u8 last, i64 lanes, const u32 *slots, u
         __m256i state = _mm256_loadu_si256((const __m256i *)(states + i));
         __m256i class = _mm256_cvtepu8_epi32(_mm_min_epu8(_mm_loadl_epi64((const __m128i *)(classes + i)), highest));
         __m256i at = _mm256_or_si256(_mm256_slli_epi32(class, PROBABILITY_BITS), _mm256_and_si256(state, low));
-        __m256i slot = _mm256_i32gather_epi32((const int *)slots, at, 4);
+        u32 places_of[8] __attribute__((aligned(32)));
+        _mm256_store_si256((__m256i *)places_of, at);
+        __m256i slot = eight_slots(slots, places_of);
         __m256i symbol = _mm256_srli_epi32(slot, 24);
         __m128i narrow = _mm_packus_epi32(_mm256_castsi256_si128(symbol), _mm256_extracti128_si256(symbol, 1));
         _mm_storel_epi64((__m128i *)(symbols + i), _mm_packus_epi16(narrow, narrow));
@@ -405,7 +440,10 @@ WIDE static i64 decode_wide_row(const u8 *classes, u8 last, i64 lanes, const u32
         __m512i state = _mm512_loadu_si512(states + i);
         __m512i class = _mm512_cvtepu8_epi32(_mm_min_epu8(_mm_loadu_si128((const __m128i *)(classes + i)), highest));
         __m512i at = _mm512_or_si512(_mm512_slli_epi32(class, PROBABILITY_BITS), _mm512_and_si512(state, low));
-        __m512i slot = _mm512_i32gather_epi32(at, slots, 4);
+        u32 places[16] __attribute__((aligned(64)));
+        _mm512_store_si512(places, at);
+        __m512i slot = _mm512_castsi256_si512(eight_slots(slots, places));
+        slot = _mm512_inserti64x4(slot, eight_slots(slots, places + 8), 1);
         _mm_storeu_si128((__m128i *)(symbols + i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(slot, 24)));
         __m512i share = _mm512_add_epi32(_mm512_and_si512(_mm512_srli_epi32(slot, PROBABILITY_BITS), low), one);
         state = _mm512_mullo_epi32(share, _mm512_srli_epi32(state, PROBABILITY_BITS));
