@@ -14,11 +14,9 @@ from mlver.ids import PackId
 from mlver.store.aside import AsideStorage
 from mlver.store.chunk_index import ChunkIndex
 from mlver.store.pack import pack_name
-from mlver.store.storage import Storage
+from mlver.store.storage import TICK_NS, Storage
 
 _DAY_NS = 24 * 60 * 60 * 10**9
-_TICK_NS = 20_000_000
-"""Coarsest step of timestamps on filesystems with nanoseconds, rounded up: a later change shows after this."""
 _WORTH_NOTING_BYTES = 1 << 20
 """Smaller packs are read as fast as they are asked about."""
 
@@ -36,7 +34,7 @@ def written_ns(storage: Storage, pack: PackId, size_bytes: int) -> int | None:
     with suppress(MlverError):
         written = storage.modified_ns(pack_name(pack))
         # Whole seconds are those of filesystems that know nothing finer.
-        if written is not None and written % 10**9 and storage.now_ns() - written > _TICK_NS:
+        if written is not None and written % 10**9 and storage.now_ns() - written > TICK_NS:
             return written
     return None
 

@@ -16,11 +16,12 @@ from mlver.history.manifest import ChunkRef
 from mlver.ops.scan import Source
 from mlver.ops.stat_cache import Stamp
 from mlver.ops.twins import Twin
+from mlver.store.storage import TICK_NS
 
 _Kind = tuple[str, str, int, bool]
 """A tensor's name but for numbers, its type, its columns, and whether it is a whole chunk of it or what is left."""
 _NUMBERS = re.compile(r"\d+")
-_TICK_SECONDS = 0.02
+_TICK_SECONDS = TICK_NS / 1e9
 _HEAD_BYTES = 256
 
 

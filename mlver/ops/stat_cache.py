@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 from mlver.ids import ManifestId
 from mlver.store.sqlite import CacheConnection
+from mlver.store.storage import TICK_NS
 
-_TICK_NS = 20_000_000
-"""Coarsest step of timestamps on filesystems with nanoseconds, rounded up (Linux: one scheduler tick, 10 ms)."""
 _COARSE_TICK_NS = 2_000_000_000
-"""The same where whole seconds are seen (FAT has steps of two)."""
+"""Coarsest step of timestamps where whole seconds are seen (FAT has steps of two)."""
 _BATCH = 500
 
 
@@ -47,7 +46,7 @@ class Stamp(NamedTuple):
     def is_young(self, read_at_ns: int) -> bool:
         """Tell whether a change after `read_at_ns` (Unix time) could leave this stamp as it is."""
         newest = max(self.mtime_ns, self.ctime_ns)
-        tick = _COARSE_TICK_NS if self.mtime_ns % 1_000_000_000 == 0 else _TICK_NS
+        tick = _COARSE_TICK_NS if self.mtime_ns % 1_000_000_000 == 0 else TICK_NS
         return newest + tick >= read_at_ns
 
     def text(self) -> str:

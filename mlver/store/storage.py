@@ -14,6 +14,9 @@ from mlver.errors import IntegrityError
 
 Buffer = bytes | bytearray | memoryview
 
+TICK_NS = 20_000_000
+"""Coarsest step of timestamps on filesystems with nanoseconds, rounded up (Linux: one scheduler tick, 10 ms)."""
+
 TEMPORARY_FOLDER = "tmp"
 """Where local storages write before they publish; no blob may be named into it."""
 
