@@ -509,7 +509,7 @@ def test_over_real_servers(bucket: tuple[str, dict[str, str]], place: Path) -> N
     ada = open_repository(Path(init_repository(place / "ada").path))
     try:
         add_remote(ada, "origin", url, options)
-        contents_of = [os.urandom(70_000) for _ in range(4)]
+        contents_of = [os.urandom(size) for size in (80_000, 80_000, 60_000, 60_000)]  # most of it goes
         for content in contents_of:
             record(ada, content)
         push(ada)
