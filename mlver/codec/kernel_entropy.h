@@ -191,11 +191,11 @@ static u32 coded(u32 state, u32 reciprocal, u32 share, u32 start)
 /* Codes from four places, one by one: processors make a gather out of more steps than that. */
 INLINE __m256i four_codes(const Codes *codes, const u32 *places)
 {
-    __m128d low = _mm_load_sd((const double *)(codes->of + places[0]));
-    __m128d high = _mm_load_sd((const double *)(codes->of + places[2]));
-    low = _mm_loadh_pd(low, (const double *)(codes->of + places[1]));
-    high = _mm_loadh_pd(high, (const double *)(codes->of + places[3]));
-    return _mm256_castpd_si256(_mm256_insertf128_pd(_mm256_castpd128_pd256(low), high, 1));
+    __m128i of[4];
+    for (int i = 0; i < 4; i++)
+        of[i] = _mm_loadl_epi64((const __m128i *)(codes->of + places[i]));
+    __m128i low = _mm_unpacklo_epi64(of[0], of[1]), high = _mm_unpacklo_epi64(of[2], of[3]);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
 }
 
 /* Where the lanes of each set go, so that they are the last of eight. */
