@@ -28,7 +28,7 @@ from mlver.codec.encoded import (
 )
 from mlver.codec.frames import Buffer
 from mlver.codec.residuals import View
-from mlver.codec.shapes import Elements, Expectation, Exponent
+from mlver.codec.shapes import Cut, Elements, Expectation, Exponent
 from mlver.errors import IntegrityError
 
 _PIECES = 8
@@ -155,7 +155,7 @@ class _Trial:
     view: View
     encoding: int
     size_bytes: float
-    cut: levels.Cut = levels.PLANE
+    cut: Cut = levels.PLANE
 
 
 def plain_view(raw: Buffer, dtype: str, base: Buffer, with_table: bool = True) -> View:
@@ -219,8 +219,8 @@ def _delta(view: View, place: Place, choice: Choice | None = None) -> Encoded:
     return _with_choice(Encoded(DELTA, parts, choice), view, place, methods)
 
 
-def _levels(view: View, place: Place, cut: levels.Cut, choice: Choice | None = None) -> Encoded:
-    encoded = Encoded(LEVELS, levels.encode(view, cut), choice)
+def _levels(view: View, place: Place, cut: Cut, choice: Choice | None = None) -> Encoded:
+    encoded = Encoded(LEVELS, levels.encode(view, cut, in_haste=choice is not None), choice)
     return _with_choice(encoded, view, place, is_coded=cut is levels.CODED)
 
 

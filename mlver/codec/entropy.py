@@ -28,14 +28,11 @@ import numpy.typing as npt
 
 from mlver.codec import loops, planes
 from mlver.codec.frames import Buffer
-from mlver.codec.shapes import MAX_CLASSES, MAX_LANES, SLOTS, Plane
+from mlver.codec.shapes import MAX_CLASSES, MAX_LANES, Coded, Plane, Shares
 from mlver.errors import IntegrityError
 
 _SYMBOLS_A_LANE = 1 << 11
 """A lane costs two bytes more than it holds."""
-Counts = npt.NDArray[np.unsignedinteger[Any]]
-Shares = npt.NDArray[np.uint16]
-"""Of 4096, by class and symbol, shape (classes, 64)."""
 
 
 def encode(classes: Plane, symbols: Plane, tables: tuple[int, int], known: Shares | None = None) -> list[Buffer]:
@@ -47,21 +44,33 @@ def encode(classes: Plane, symbols: Plane, tables: tuple[int, int], known: Share
         tables: For how many classes there may be a table, two numbers; what makes less is taken.
         known: Shares of every class that the reader knows, too; they are taken if that makes less.
     """
-    counts = loops.current.count(classes, symbols)
-    found = loops.current.tables(counts, *tables)
     lanes = min(max(1, classes.size // _SYMBOLS_A_LANE), MAX_LANES)
     lanes -= lanes % 16 if lanes > 16 else lanes % 8 if lanes > 8 else 0  # vectors have eight, or sixteen
-    if known is not None and _known_bytes(counts, known) < found.size_bytes:
-        shares, written = known, b"\0"
-    else:
-        shares, size = found.shares, found.written.size.to_bytes(2, "little")
-        written = bytes([found.stored.size]) + found.stored.tobytes() + size + found.written.tobytes()
-    states, words = loops.current.entropy_encode(classes, symbols, shares, lanes)
-    head = written + lanes.to_bytes(2, "little") + states.astype("<u4").tobytes()
-    return [
-        head + words.size.to_bytes(planes.LENGTH_BYTES, "little"),
-        words.astype("<u2", copy=False).view(np.uint8).data,
-    ]
+    coded = loops.current.code(classes, symbols, *tables, lanes, known)
+    head = bytes([coded.stored.size])
+    if coded.stored.size:
+        head += coded.stored.tobytes() + coded.written.size.to_bytes(2, "little") + coded.written.tobytes()
+    head += lanes.to_bytes(2, "little") + coded.states.astype("<u4", copy=False).tobytes()
+    head += coded.words.size.to_bytes(planes.LENGTH_BYTES, "little")
+    return [head, coded.words.astype("<u2", copy=False).view(np.uint8).data]
+
+
+def read(reader: planes.Reader) -> Coded:
+    """Read symbols as they are coded.
+
+    Raises:
+        IntegrityError: What is left of the payload does not begin with them.
+    """
+    classes = reader.byte()
+    if classes > MAX_CLASSES:
+        raise IntegrityError(f"A chunk's symbols are of {classes} classes.")
+    stored = reader.plane(classes)
+    written = reader.plane(int.from_bytes(reader.take(2), "little") if classes else 0)
+    lanes = int.from_bytes(reader.take(2), "little")
+    if not 1 <= lanes <= MAX_LANES:
+        raise IntegrityError(f"A chunk's symbols are in {lanes} lanes.")
+    states = np.frombuffer(reader.take(4 * lanes), "<u4")
+    return Coded(stored, written, states, np.frombuffer(reader.take(2 * reader.length()), "<u2"))
 
 
 def decode(reader: planes.Reader, classes: Plane, known: Shares | None = None) -> Plane:
@@ -70,13 +79,7 @@ def decode(reader: planes.Reader, classes: Plane, known: Shares | None = None) -
     Raises:
         IntegrityError: What is left of the payload does not begin with them.
     """
-    shares = _read_shares(reader, known)
-    lanes = int.from_bytes(reader.take(2), "little")
-    if not 1 <= lanes <= MAX_LANES:
-        raise IntegrityError(f"A chunk's symbols are in {lanes} lanes.")
-    states = np.frombuffer(reader.take(4 * lanes), "<u4")
-    words = np.frombuffer(reader.take(2 * reader.length()), "<u2")
-    symbols = loops.current.entropy_decode(classes, shares, states, words)
+    symbols = loops.current.decode(classes, read(reader), known)
     if symbols is None:
         raise IntegrityError("A chunk's symbols are damaged.")
     return symbols
@@ -86,22 +89,3 @@ def bits(counts: npt.NDArray[np.integer[Any]]) -> float:
     """Return how many bits symbols need that come so often, by class, shape (classes, symbols)."""
     counts = counts[counts.any(axis=1)]
     return float((counts * np.log2(counts.sum(axis=1, keepdims=True) / np.maximum(counts, 1))).sum())
-
-
-def _known_bytes(counts: Counts, known: Shares) -> float:
-    """Return how much symbols take with shares that are known."""
-    return float((counts * -np.log2(known / SLOTS)).sum()) / 8
-
-
-def _read_shares(reader: planes.Reader, known: Shares | None) -> Shares:
-    classes = reader.byte()
-    if known is not None and not classes:
-        return known
-    if not 1 <= classes <= MAX_CLASSES:
-        raise IntegrityError(f"A chunk's symbols are of {classes} classes.")
-    stored = reader.plane(classes)
-    written = reader.plane(int.from_bytes(reader.take(2), "little"))
-    shares = loops.current.read_shares(stored, written)
-    if shares is None:
-        raise IntegrityError("A chunk's symbols have not as many shares as they say.")
-    return shares

@@ -54,6 +54,7 @@ from mlver.codec.shapes import (
     BLOCK,
     DEPTH_CLASS,
     MAX_CLASSES,
+    MOST_LEVEL,
     QUARTERS,
     SLOTS,
     SYMBOLS,
@@ -61,6 +62,7 @@ from mlver.codec.shapes import (
     Grid,
     OnGrid,
     Plane,
+    Shares,
 )
 from mlver.errors import IntegrityError
 
@@ -68,7 +70,6 @@ MANTISSAS = {"F32": 23, "BF16": 7, "F16": 10}
 """Bits of the mantissa, of the types that this encoding is for."""
 _UNIT_BITS = 2
 """A step is on average four to eight units of the grid."""
-_MAX_LEVEL = 255
 _MOST_OFFSET = 40
 _TABLES = (MAX_CLASSES, MAX_CLASSES)
 _WORTH = 4.5
@@ -182,7 +183,7 @@ def decodes_to(parts: Sequence[Buffer], raw: Buffer, base: Buffer) -> bool:
 
 
 @cache
-def known_shares() -> entropy.Shares:
+def known_shares() -> Shares:
     """Return the known tables, shape (64, 64)."""
     shares = np.empty((MAX_CLASSES, SYMBOLS), np.uint16)
     for number, ratio in enumerate(_RATIOS):
@@ -223,7 +224,7 @@ def fit(view: View, dtype: str, columns: int) -> Grid:
     quarters = np.rint(QUARTERS * np.log2(means, where=has_step, out=np.zeros_like(means))).astype(np.int64)
     quarters += QUARTERS * (bias + mantissa - _UNIT_BITS)
     lowest = int(quarters[has_step].min()) if has_step.any() else 0
-    levels = np.clip(np.where(has_step, quarters, lowest), lowest, lowest + _MAX_LEVEL - 1) - (lowest - 1)
+    levels = np.clip(np.where(has_step, quarters, lowest), lowest, lowest + MOST_LEVEL - 1) - (lowest - 1)
     levels[~_by_block(view.values != view.expected).any(axis=1)] = 0
     return Grid(levels.astype(np.uint8), lowest - 1, offsets, mantissa)
 

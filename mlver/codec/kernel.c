@@ -51,7 +51,8 @@ enum {
     LEARN_GAIN = 32,
     LOG_BITS = 16,     /* of the fraction of a logarithm */
     SHARE_BITS = 629146, /* a share takes 1.2 bytes, in these units of a bit */
-    LOOKED_AT = 512    /* columns of a sample of rows */
+    LOOKED_AT = 512,   /* columns of a sample of rows */
+    MOST_LEVEL = 255
 };
 
 #define ALL_ZERO INT32_MIN
@@ -81,6 +82,30 @@ typedef struct {
     i64 unshifted; /* the highest class without low bits */
     i64 coded;     /* classes below it are entropy-coded, the others make a plane */
 } Sorting;
+
+/* Symbols as they are coded: see `mlver.codec.entropy`. */
+typedef struct {
+    const u8 *stored; /* how many shares of each class */
+    i64 classes;      /* or 0: the shares are known */
+    const u8 *written;
+    i64 written_bytes;
+    const u32_any *states; /* one a lane */
+    i64 lanes;
+    const u16_any *words;
+    i64 word_count;
+} Coded;
+
+/* The residuals of a chunk as they are stored: see `mlver.codec.levels`. */
+typedef struct {
+    const u8 *plane;
+    i64 in_plane;
+    Coded coded;
+    i64 in_coded;
+    const u8 *escapes;
+    i64 escaped;
+    const u8 *low;
+    i64 low_bytes;
+} Residuals;
 
 /* How fine the grid is that a chunk's elements are put on. */
 typedef struct {
@@ -260,7 +285,7 @@ INLINE void mixed_bytes(const u8 *chosen_ones, const u8 *others, const u64 *chos
 /* Which loops these are: what does not fit the Python around it is not used. */
 EXPORT i64 mlver_abi(void)
 {
-    return 4;
+    return 5;
 }
 
 /* Whether this machine can run what was compiled with -mavx2 -mbmi2. */
@@ -334,46 +359,6 @@ EXPORT void mlver_expect(i64 width, const u8 *base, const Expectation *expectati
 #define CALL(w) expect##w((const void *)base, expectation, count, (void *)out)
     BY_WIDTH(CALL)
 #undef CALL
-}
-
-EXPORT void mlver_measure(i64 width, const u8 *raw, const u8 *expected, const u8 *base, const Exponent *exponent,
-                          i64 count, u8 *values, int32_t *levels){
-#define CALL(w) \
-    measure##w((const void *)raw, (const void *)expected, (const void *)base, exponent, count, (void *)values, levels)
-    BY_WIDTH(CALL)
-#undef CALL
-}
-
-EXPORT void mlver_sort(i64 width, const u8 *values, const u8 *base, const Exponent *exponent, const Sorting *sorting,
-                       i64 count, u8 *plane, u8 *classes, u8 *symbols, u8 *escapes, u8 *low, i64 *sizes){
-#define CALL(w) \
-    sort##w((const void *)values, (const void *)base, exponent, sorting, count, plane, classes, symbols, \
-            (void *)escapes, low, sizes)
-    BY_WIDTH(CALL)
-#undef CALL
-}
-
-EXPORT i64 mlver_classes(i64 width, const u8 *base, const Exponent *exponent, const Sorting *sorting, i64 count,
-                         u8 *classes, i64 limit)
-{
-    i64 result;
-#define CALL(w) result = classes##w((const void *)base, exponent, sorting, count, classes, limit)
-    BY_WIDTH(CALL)
-#undef CALL
-    return result;
-}
-
-EXPORT i64 mlver_merge(i64 width, const u8 *expected, const u8 *base, const Exponent *exponent, const Sorting *sorting,
-                       i64 count, const u8 *plane, const u8 *symbols, const u8 *escapes, const u8 *low,
-                       const i64 *sizes, u8 *out, const u8 *same)
-{
-    i64 result;
-#define CALL(w) \
-    result = merge##w((const void *)expected, (const void *)base, exponent, sorting, count, plane, symbols, \
-                      (const void *)escapes, low, sizes, (void *)out, (const void *)same)
-    BY_WIDTH(CALL)
-#undef CALL
-    return result;
 }
 
 EXPORT void mlver_place(i64 width, const u8 *values, const u8 *expected, const Grid *grid, i64 count, u8 *classes,
@@ -511,3 +496,4 @@ EXPORT i64 mlver_unpack_nibbles(const u8 *restrict pairs, i64 count, i64 start, 
 }
 
 #include "kernel_entropy.h"
+#include "kernel_sorted.h"

@@ -39,13 +39,17 @@ static void fill_logs(u32 logs[256])
     }
 }
 
-/* A number times its binary logarithm, which is rounded down to nine significant bits of the number. */
-static u64 times_log(u32 value, const u32 *logs)
+/* The binary logarithm of a number from one up, which is rounded down to nine significant bits. */
+static u64 log_of(u32 value, const u32 *logs)
 {
-    if (!value) return 0;
     int top = bit_length(value) - 1;
     u32 leading = top >= 8 ? value >> (top - 8) : value << (8 - top);
-    return value * ((u64)top << LOG_BITS | logs[leading & 255]);
+    return (u64)top << LOG_BITS | logs[leading & 255];
+}
+
+static u64 times_log(u32 value, const u32 *logs)
+{
+    return value ? value * log_of(value, logs) : 0;
 }
 
 /* Bits, in units of 2 ** -16, that symbols and their tables take if the classes from the last table up share it. */
@@ -67,6 +71,18 @@ static u64 tables_size(const u32 *counts, i64 tables, const u32 *logs)
     return size;
 }
 
+/* The same for symbols by themselves, with shares that are known; without end if there is none for one of them. */
+static u64 known_size(const u32 *counts, const u16_any *known, const u32 *logs)
+{
+    u64 size = 0;
+    for (i64 cell = 0; cell < MAX_CLASSES * SYMBOLS; cell++) {
+        if (!counts[cell]) continue;
+        if (!known[cell]) return UINT64_MAX;
+        size += counts[cell] * (((u64)PROBABILITY_BITS << LOG_BITS) - log_of(known[cell], logs));
+    }
+    return size;
+}
+
 /* Chooses shares by how often symbols come: see `mlver.codec.portable_entropy`. */
 static void fill_shares(const u32 *counts, u16_any *shares)
 {
@@ -84,14 +100,11 @@ static void fill_shares(const u32 *counts, u16_any *shares)
     if (counts[0] != all) shares[most] = (uint16_t)(shares[most] + left);
 }
 
-/* Chooses one of two numbers of tables, fills the shares of all classes, and writes those that are stored into
- * `written`, after how many there are of each class; returns the number of classes that are written. */
-EXPORT i64 mlver_tables(const u32 *counts, i64 few, i64 many, u16_any *shares, u8 *stored, u8 *written, i64 *told)
+/* Fills the shares of all classes by a number of tables, and writes those that are stored into `written`, after how many
+ * there are of each class; returns how many bytes these are. */
+static i64 write_tables(const u32 *counts, i64 tables, u16_any *shares, u8 *stored, i64 *stored_classes, u8 *written)
 {
-    u32 logs[256], merged[SYMBOLS];
-    fill_logs(logs);
-    u64 of_few = tables_size(counts, few, logs), of_many = tables_size(counts, many, logs);
-    const i64 tables = of_few <= of_many ? few : many;
+    u32 merged[SYMBOLS];
     i64 at = 0, classes = 0;
     memset(merged, 0, sizeof merged);
     for (i64 class = tables - 1; class < MAX_CLASSES; class ++)
@@ -120,13 +133,12 @@ EXPORT i64 mlver_tables(const u32 *counts, i64 few, i64 many, u16_any *shares, u
             if (share >= 128) written[at++] = (u8)(share >> 7);
         }
     }
-    told[0] = at;
-    told[1] = (i64)((tables == few ? of_few : of_many) >> (LOG_BITS + 3));
-    return classes;
+    *stored_classes = classes;
+    return at;
 }
 
-/* Reads what `mlver_tables` writes; returns 0, or -1 if there are not as many shares. */
-EXPORT i64 mlver_read_shares(const u8 *stored, i64 classes, const u8 *written, i64 size, u16_any *shares)
+/* Reads what `write_tables` writes; returns 0, or -1 if there are not as many shares. */
+static i64 read_shares(const u8 *stored, i64 classes, const u8 *written, i64 size, u16_any *shares)
 {
     i64 at = 0;
     memset(shares, 0, (size_t)classes * SYMBOLS * sizeof *shares);
@@ -298,8 +310,8 @@ WIDE static i64 encode_sixteen(const u8 *classes, const u8 *symbols, const Codes
 #endif
 
 /* Writes the stream backwards into words[0 … count) and returns where it begins; states are those to start from. */
-EXPORT i64 mlver_entropy_encode(const u8 *classes, const u8 *symbols, i64 count, const u16_any *shares, i64 lanes,
-                                u16_any *words, u32_any *out_states)
+static i64 encode_symbols(const u8 *classes, const u8 *symbols, i64 count, const u16_any *shares, i64 lanes,
+                          u16_any *words, u32_any *out_states)
 {
     Codes codes;
     u32 states[MAX_LANES];
@@ -459,8 +471,9 @@ WIDE static i64 decode_wide_row(const u8 *classes, u8 last, i64 lanes, const u32
 }
 #endif
 
-EXPORT i64 mlver_entropy_decode(const u8 *classes, i64 count, const u16_any *shares, i64 class_count, i64 lanes,
-                                const u32_any *in_states, const u16_any *words, i64 word_count, u32 *slots, u8 *symbols)
+/* Undoes `encode_symbols`; returns -1 if it cannot be undone. */
+static i64 decode_symbols(const u8 *classes, i64 count, const u16_any *shares, i64 class_count, i64 lanes,
+                          const u32_any *in_states, const u16_any *words, i64 word_count, u32 *slots, u8 *symbols)
 {
     u32 states[MAX_LANES];
     if (lanes < 1 || lanes > MAX_LANES || class_count > MAX_CLASSES || fill_slots(shares, class_count, slots))
@@ -515,4 +528,38 @@ EXPORT i64 mlver_entropy_decode(const u8 *classes, i64 count, const u16_any *sha
     for (i64 lane = 0; lane < lanes; lane++)
         if (states[lane] != STATE_LOW) return -1;
     return taken == word_count ? 0 : -1;
+}
+
+/* Codes symbols by the tables that take least: one of two numbers of them, which are written, or those that are known, if
+ * any are. told: for how many classes there are shares (none if these are known), how many bytes these are, and the first
+ * of the words, which end at `count`. */
+EXPORT void mlver_code(const u8 *classes, const u8 *symbols, i64 count, i64 few, i64 many, const u16_any *known,
+                       i64 lanes, u8 *stored, u8 *written, u32_any *states, u16_any *words, i64 *told)
+{
+    u32 counts[MAX_CLASSES * SYMBOLS], logs[256];
+    u16_any shares[MAX_CLASSES * SYMBOLS];
+    mlver_count(classes, symbols, count, counts);
+    fill_logs(logs);
+    const u64 of_few = tables_size(counts, few, logs), of_many = tables_size(counts, many, logs);
+    const u64 least = of_few <= of_many ? of_few : of_many;
+    told[0] = told[1] = 0;
+    if (known && known_size(counts, known, logs) < least)
+        memcpy(shares, known, sizeof shares);
+    else
+        told[1] = write_tables(counts, of_few <= of_many ? few : many, shares, stored, told, written);
+    told[2] = encode_symbols(classes, symbols, count, shares, lanes, words, states);
+}
+
+/* Undoes it, with the same classes; `slots` has room for those of all classes. Returns 0, or -1 if it cannot be undone. */
+EXPORT i64 mlver_decode(const u8 *classes, i64 count, const Coded *coded, const u16_any *known, u32 *slots, u8 *symbols)
+{
+    u16_any shares[MAX_CLASSES * SYMBOLS];
+    i64 class_count = coded->classes;
+    if (class_count > MAX_CLASSES || (!class_count && !known)) return -1;
+    if (!class_count)
+        memcpy(shares, known, sizeof shares);
+    else if (read_shares(coded->stored, class_count, coded->written, coded->written_bytes, shares))
+        return -1;
+    return decode_symbols(classes, count, shares, class_count ? class_count : MAX_CLASSES, coded->lanes, coded->states,
+                          coded->words, coded->word_count, slots, symbols);
 }

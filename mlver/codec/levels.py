@@ -34,7 +34,7 @@ listed, in the order of the elements.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,61 +42,32 @@ from mlver.codec import entropy, frames, loops, planes, residuals
 from mlver.codec.frames import Buffer
 from mlver.codec.residuals import View
 from mlver.codec.shapes import (
-    ALL_ODD,
-    ALL_ZERO,
     BLOCK,
     MAX_CLASSES,
+    Cut,
     Elements,
     Exponent,
     Plane,
+    Residuals,
     Sorted,
     Sorting,
 )
 from mlver.errors import IntegrityError
 
-_UNSHIFTED = 11
-"""The highest class that is not cut."""
-_MAX_LEVEL = 255
-_TABLES = (_UNSHIFTED + 2, MAX_CLASSES)
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Where residuals are cut.
-
-    Attributes:
-        bits: The highest class that is not cut has residuals of up to so many bits on average.
-        coded: Classes below this are entropy-coded.
-    """
-
-    bits: int
-    coded: int
-
-
-PLANE = Cut(2, _UNSHIFTED + 1)
+PLANE = Cut(2, 12)
 """For residuals of many bits: what is above goes to a plane, which is fast."""
 CODED = Cut(4, MAX_CLASSES)
 """For residuals of few bits: all are coded."""
-
-
-def measure(view: View, cut: Cut) -> tuple[Elements, Sorting]:
-    """Return the residuals of a chunk in zigzag order, shape (n,), and their levels."""
-    left, found = loops.current.measure(view.values, view.expected, view.base, view.exponent)
-    known = found[found > ALL_ODD]
-    lowest = int(known.min()) if known.size else 0
-    levels = np.clip(found, lowest, lowest + _MAX_LEVEL - 1) - (lowest - 1)
-    levels[found == ALL_ZERO] = 0
-    return left, Sorting(levels.astype(np.uint8), lowest - 1 + _UNSHIFTED - cut.bits, _UNSHIFTED, cut.coded)
+_TABLES = (PLANE.coded + 1, MAX_CLASSES)
 
 
 def sort(view: View, cut: Cut) -> tuple[Sorting, Sorted]:
     """Return the residuals of a chunk by class, and which these are."""
-    left, sorting = measure(view, cut)
-    return sorting, loops.current.sort(left, view.base, view.exponent, sorting)
+    return loops.current.sort(view.values, view.expected, view.base, view.exponent, cut)
 
 
-def encode(view: View, cut: Cut) -> tuple[Buffer, ...]:
-    """Return the payload's parts for a chunk."""
+def encode(view: View, cut: Cut, in_haste: bool = False) -> tuple[Buffer, ...]:
+    """Return the payload's parts for a chunk; in haste, without a search for how its few escapes are stored."""
     sorting, found = sort(view, cut)
     width = view.values.itemsize
     header = bytearray(residuals.write_head(view.expectation, width)) + residuals.write_exponent(view.exponent)
@@ -110,7 +81,8 @@ def encode(view: View, cut: Cut) -> tuple[Buffer, ...]:
         stored += entropy.encode(found.classes, found.symbols, _TABLES)
     stored.append(found.low.data)
     if found.escapes.size:
-        stored += planes.encode(found.escapes.view(np.uint8).data, width, move_sign=False)
+        methods = (planes.BY_FRAME,) * width if in_haste else ()
+        stored += planes.encode_with(found.escapes.view(np.uint8).data, width, False, methods)[0]
     return (bytes(header), *stored, view.tail)
 
 
@@ -124,7 +96,7 @@ def decode(payload: Buffer, raw_size: int, base: Buffer) -> memoryview:
     out = np.empty(raw_size, np.uint8)
     values = out[: read.base.nbytes].view(read.base.dtype)
     if not loops.current.merge(read.parts, read.expected, read.base, read.exponent, read.sorting, values):
-        raise IntegrityError("A chunk's residuals are not as many as its classes.")
+        raise IntegrityError("A chunk's residuals are damaged, or not as many as its classes.")
     out[values.nbytes :] = read.tail
     return out.data
 
@@ -143,11 +115,10 @@ def decodes_to(parts: Sequence[Buffer], raw: Buffer, base: Buffer) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(NamedTuple):
     """A payload, read: its residuals, all that is needed to merge them, and the bytes after the last element."""
 
-    parts: Sorted
+    parts: Residuals
     expected: Elements
     base: Elements
     exponent: Exponent
@@ -160,7 +131,7 @@ def _read(reader: planes.Reader, raw_size: int, base: Buffer) -> _Read:
     old = residuals.elements(residuals.aligned(base, raw_size), width)
     exponent = residuals.read_exponent(reader, width)
     sorting = _read_sorting(reader, old.size)
-    parts = _read_parts(reader, exponent, sorting, old)
+    parts = _read_parts(reader, sorting, old.dtype, old.size)
     tail = reader.plane(raw_size - old.nbytes)
     reader.end()
     return _Read(parts, residuals.expected(old, expectation), old, exponent, sorting, tail)
@@ -175,25 +146,18 @@ def _read_sorting(reader: planes.Reader, count: int) -> Sorting:
     return Sorting(np.frombuffer(levels, np.uint8), origin, unshifted, coded)
 
 
-def _read_parts(reader: planes.Reader, exponent: Exponent, sorting: Sorting, base: Elements) -> Sorted:
+def _read_parts(reader: planes.Reader, sorting: Sorting, kind: np.dtype[Any], count: int) -> Residuals:
     coded, escaped, low_bytes = reader.length(), reader.length(), reader.length()
-    measured = _measured(sorting.levels, base.size)
+    measured = _measured(sorting.levels, count)
     if coded > measured or escaped > measured:
         raise IntegrityError(f"A chunk claims {coded} coded residuals and {escaped} escapes of {measured}.")
     descriptor = reader.descriptor(measured - coded)
     loaded = planes.load(reader, descriptor, measured - coded)
     plane = np.full(measured - coded, loaded, np.uint8) if isinstance(loaded, int) else loaded
-    classes = symbols = np.empty(0, np.uint8)
-    if coded:
-        found = loops.current.classes(base, exponent, sorting, coded)
-        if found is None:
-            raise IntegrityError(f"A chunk's classes have not the {coded} coded residuals that it claims.")
-        classes, symbols = found, entropy.decode(reader, found)
+    symbols = entropy.read(reader) if coded else None
     low = reader.plane(low_bytes)
-    escapes = np.empty(0, base.dtype)
-    if escaped:
-        escapes = planes.decode_values(reader, escaped, base.itemsize)
-    return Sorted(plane, classes, symbols, escapes, low)
+    escapes = planes.decode_values(reader, escaped, kind.itemsize) if escaped else np.empty(0, kind)
+    return Residuals(plane, coded, symbols, escapes, low)
 
 
 def _measured(levels: Plane, count: int) -> int:

@@ -13,7 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from mlver.codec import native, portable
-from mlver.codec.shapes import Elements, Expectation, Exponent, Grid, OnGrid, Plane, Sorted, Sorting, Split, Tables
+from mlver.codec.shapes import (
+    Coded,
+    Cut,
+    Elements,
+    Expectation,
+    Exponent,
+    Grid,
+    OnGrid,
+    Plane,
+    Residuals,
+    Shares,
+    Sorted,
+    Sorting,
+    Split,
+)
 
 
 class Loops(Protocol):
@@ -64,28 +78,26 @@ class Loops(Protocol):
         """Return what is expected of the elements that have this base."""
         ...
 
-    def measure(
-        self, values: Elements, expected: Elements, base: Elements, exponent: Exponent
-    ) -> tuple[Elements, npt.NDArray[np.int32]]:
-        """Return residuals in zigzag order, and the level of each block of them."""
-        ...
-
-    def sort(self, residuals: Elements, base: Elements, exponent: Exponent, sorting: Sorting) -> Sorted:
-        """Take residuals apart by class."""
-        ...
-
-    def classes(self, base: Elements, exponent: Exponent, sorting: Sorting, count: int) -> Plane | None:
-        """Return the classes of the elements that are entropy-coded; None if they are not `count`."""
+    def sort(
+        self, values: Elements, expected: Elements, base: Elements, exponent: Exponent, cut: Cut
+    ) -> tuple[Sorting, Sorted]:
+        """Return how the residuals of elements are sorted into classes, and take them apart by that."""
         ...
 
     def merge(
-        self, parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, out: Elements
+        self, parts: Residuals, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, out: Elements
     ) -> bool:
-        """Undo `measure` and `sort` into `out`, whatever `parts` has for classes; False if that cannot be."""
+        """Undo `sort`, and `code` for what is coded, into `out`; False if that cannot be."""
         ...
 
     def is_merged(
-        self, parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, values: Elements
+        self,
+        parts: Residuals,
+        expected: Elements,
+        base: Elements,
+        exponent: Exponent,
+        sorting: Sorting,
+        values: Elements,
     ) -> bool:
         """Tell whether `merge` gives back `values`, without writing anything."""
         ...
@@ -110,31 +122,17 @@ class Loops(Protocol):
         """Return how often each symbol comes in each class, shape (64, 64)."""
         ...
 
-    def tables(self, counts: npt.NDArray[np.uint32], few: int, many: int) -> Tables:
-        """Return the tables for symbols that come so often, shape (64, 64): `few` or `many`, by what takes less.
+    def code(
+        self, classes: Plane, symbols: Plane, few: int, many: int, lanes: int, known: Shares | None = None
+    ) -> Coded:
+        """Return symbols as they are coded, by tables for `few` classes or for `many`, or by shares that are known.
 
-        Classes from the last table up share it.
+        Of these, what takes the least is taken. Classes from the last table up share it.
         """
         ...
 
-    def read_shares(self, stored: Plane, written: Plane) -> npt.NDArray[np.uint16] | None:
-        """Return the shares of each class, shape (classes, 64), as tables are stored; None if they are not."""
-        ...
-
-    def entropy_encode(
-        self, classes: Plane, symbols: Plane, shares: npt.NDArray[np.uint16], lanes: int
-    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
-        """Return the states and words that symbols are coded as, by their shares, shape (64, 64), of 4096."""
-        ...
-
-    def entropy_decode(
-        self,
-        classes: Plane,
-        shares: npt.NDArray[np.uint16],
-        states: npt.NDArray[np.uint32],
-        words: npt.NDArray[np.uint16],
-    ) -> Plane | None:
-        """Undo `entropy_encode`, by shares of shape (classes, 64), the last for classes above; None if it cannot be."""
+    def decode(self, classes: Plane, coded: Coded, known: Shares | None = None) -> Plane | None:
+        """Undo `code`; None if that cannot be."""
         ...
 
 

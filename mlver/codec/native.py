@@ -7,6 +7,7 @@ See `mlver.codec.loops` for what they do. The library is built with the package;
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,23 +22,27 @@ from mlver.codec.shapes import (
     SLOTS,
     SYMBOLS,
     TABLE_ENTRIES,
+    Coded,
+    Cut,
     Elements,
     Expectation,
     Exponent,
     Grid,
     OnGrid,
     Plane,
+    Residuals,
+    Shares,
     Sorted,
     Sorting,
     Split,
-    Tables,
 )
 
 LIBRARY = Path(__file__).parent / "_kernel.so"
 """Where the build puts the compiled kernel."""
 LIBRARY_AVX2 = Path(__file__).parent / "_kernel_avx2.so"
 """The same for machines that have AVX2: about twice as fast."""
-_ABI = 4
+_ABI = 5
+_SLOT_BYTES = 4 * MAX_CLASSES * SLOTS
 
 
 class _Exponent(ctypes.Structure):
@@ -64,6 +69,32 @@ class _Sorting(ctypes.Structure):
     )
 
 
+class _Coded(ctypes.Structure):
+    _fields_ = (
+        ("stored", ctypes.c_void_p),
+        ("classes", ctypes.c_int64),
+        ("written", ctypes.c_void_p),
+        ("written_bytes", ctypes.c_int64),
+        ("states", ctypes.c_void_p),
+        ("lanes", ctypes.c_int64),
+        ("words", ctypes.c_void_p),
+        ("word_count", ctypes.c_int64),
+    )
+
+
+class _Residuals(ctypes.Structure):
+    _fields_ = (
+        ("plane", ctypes.c_void_p),
+        ("in_plane", ctypes.c_int64),
+        ("coded", _Coded),
+        ("in_coded", ctypes.c_int64),
+        ("escapes", ctypes.c_void_p),
+        ("escaped", ctypes.c_int64),
+        ("low", ctypes.c_void_p),
+        ("low_bytes", ctypes.c_int64),
+    )
+
+
 class _Grid(ctypes.Structure):
     _fields_ = (
         ("levels", ctypes.c_void_p),
@@ -86,20 +117,16 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "sparse_split": (_I, _P, _I, _I, _P, _P, _P),
     "sparse_join": (_I, _P, _P, _I, _P, _I, _P),
     "expect": (_I, _P, ctypes.POINTER(_Expectation), _I, _P),
-    "measure": (_I, _P, _P, _P, _EXPONENT, _I, _P, _P),
-    "sort": (_I, _P, _P, _EXPONENT, _SORTING, _I, _P, _P, _P, _P, _P, _P),
-    "classes": (_I, _P, _EXPONENT, _SORTING, _I, _P, _I),
-    "merge": (_I, _P, _P, _EXPONENT, _SORTING, _I, _P, _P, _P, _P, _P, _P, _P),
+    "sort": (_I, _P, _P, _P, _EXPONENT, _I, _I, _I, _I, *(_P,) * 9),
+    "merge": (_I, _P, _P, _EXPONENT, _SORTING, _I, ctypes.POINTER(_Residuals), _P, _P, _P),
     "place": (_I, _P, _P, _GRID, _I, _P, _P, _P, _P, _P, _P),
     "grid_classes": (_I, _P, _GRID, _I, _P),
     "displace": (_I, _P, _GRID, _I, _P, _P, _P, _P, _P, _P, _P),
     "pack_nibbles": (_P, _I, _I, _I, _P, _P),
     "unpack_nibbles": (_P, _I, _I, _P, _I, _P),
     "count": (_P, _P, _I, _P),
-    "tables": (_P, _I, _I, _P, _P, _P, _P),
-    "read_shares": (_P, _I, _P, _I, _P),
-    "entropy_encode": (_P, _P, _I, _P, _I, _P, _P),
-    "entropy_decode": (_P, _I, _P, _I, _I, _P, _P, _I, _P, _P),
+    "code": (_P, _P, _I, _I, _I, _P, _I, _P, _P, _P, _P, _P),
+    "decode": (_P, _I, ctypes.POINTER(_Coded), _P, _P, _P),
 }
 
 
@@ -137,8 +164,34 @@ def _call(name: str, *arguments: Any) -> int:
     return _kernel[name](*arguments)
 
 
+class _Room(threading.local):
+    """Room for what lives no longer than a call. It is kept, since fresh memory costs more than most calls."""
+
+    def __init__(self) -> None:
+        self._array = np.empty(0, np.uint8)
+        self._at: int | None = None
+
+    def at(self, size_bytes: int) -> int:
+        """Return where so many bytes begin, at a multiple of eight."""
+        if self._at is None or self._array.size < size_bytes:
+            self._array = np.empty(size_bytes, np.uint8)
+            self._at = _at(self._array)
+        assert self._at is not None
+        return self._at
+
+
+_room = _Room()
+_address: Callable[[Any], int] = ctypes.addressof
+_first_byte: Callable[[Any], Any] = ctypes.c_char.from_buffer
+
+
 def _at(array: npt.NDArray[Any] | None) -> int | None:
-    return None if array is None else array.__array_interface__["data"][0]
+    if array is None:
+        return None
+    try:
+        return _address(_first_byte(array))  # four times as fast as the way for all arrays
+    except (TypeError, ValueError):  # it is read-only, or empty
+        return int(array.__array_interface__["data"][0])
 
 
 def _exponent(exponent: Exponent) -> _Exponent:
@@ -147,6 +200,13 @@ def _exponent(exponent: Exponent) -> _Exponent:
 
 def _sorting(sorting: Sorting) -> _Sorting:
     return _Sorting(_at(sorting.levels), sorting.origin, sorting.unshifted, sorting.coded)
+
+
+def _coded(coded: Coded) -> _Coded:
+    return _Coded(
+        _at(coded.stored), coded.stored.size, _at(coded.written), coded.written.size,
+        _at(coded.states), coded.states.size, _at(coded.words), coded.words.size,
+    )  # fmt: skip
 
 
 def _grid(grid: Grid) -> _Grid:
@@ -242,57 +302,42 @@ def expect(base: Elements, expectation: Expectation) -> Elements:
     return expected
 
 
-def measure(
-    values: Elements, expected: Elements, base: Elements, exponent: Exponent
-) -> tuple[Elements, npt.NDArray[np.int32]]:
-    """See `mlver.codec.loops.Loops.measure`."""
-    residuals = np.empty(values.size, values.dtype)
-    levels = np.empty((values.size + BLOCK - 1) // BLOCK, np.int32)
-    _call(
-        "measure", values.itemsize, _at(values), _at(expected), _at(base), _exponent(exponent), values.size,
-        _at(residuals), _at(levels),
-    )  # fmt: skip
-    return residuals, levels
-
-
-def sort(residuals: Elements, base: Elements, exponent: Exponent, sorting: Sorting) -> Sorted:
+def sort(values: Elements, expected: Elements, base: Elements, exponent: Exponent, cut: Cut) -> tuple[Sorting, Sorted]:
     """See `mlver.codec.loops.Loops.sort`."""
-    count, width = residuals.size, residuals.itemsize
-    plane, classes, symbols = np.empty((3, count), np.uint8)
-    escapes, low = np.empty(count, residuals.dtype), np.empty(count * width + 8, np.uint8)
+    count, width = values.size, values.itemsize
+    blocks = (count + BLOCK - 1) // BLOCK
+    levels, parts = np.empty(blocks, np.uint8), np.empty((3, count), np.uint8)
+    escapes, low = np.empty(count, values.dtype), np.empty(count * width + 8, np.uint8)
+    measured = _room.at(4 * blocks + count * width)
     sizes = (ctypes.c_int64 * 4)()
-    _call(
-        "sort", width, _at(residuals), _at(base), _exponent(exponent), _sorting(sorting), count,
-        _at(plane), _at(classes), _at(symbols), _at(escapes), _at(low), sizes,
+    origin = _call(
+        "sort", width, _at(values), _at(expected), _at(base), _exponent(exponent), cut.bits, cut.unshifted, cut.coded,
+        count, measured + 4 * blocks, measured, _at(levels), *map(_at, parts), _at(escapes), _at(low), sizes,
     )  # fmt: skip
-    return Sorted(plane[: sizes[0]], classes[: sizes[1]], symbols[: sizes[1]], escapes[: sizes[2]], low[: sizes[3]])
-
-
-def classes(base: Elements, exponent: Exponent, sorting: Sorting, count: int) -> Plane | None:
-    """See `mlver.codec.loops.Loops.classes`."""
-    found = np.empty(count, np.uint8)
-    told = _call(
-        "classes", base.itemsize, _at(base), _exponent(exponent), _sorting(sorting), base.size, _at(found), count
+    in_plane, coded, escaped, low_bytes = sizes
+    plane, classes, symbols = parts
+    return (
+        Sorting(levels, origin, cut.unshifted, cut.coded),
+        Sorted(plane[:in_plane], classes[:coded], symbols[:coded], escapes[:escaped], low[:low_bytes]),
     )
-    return found if told == count else None
 
 
 def merge(
-    parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, out: Elements
+    parts: Residuals, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, out: Elements
 ) -> bool:
     """See `mlver.codec.loops.Loops.merge`."""
     return _merge(parts, expected, base, exponent, sorting, out, None)
 
 
 def is_merged(
-    parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, values: Elements
+    parts: Residuals, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, values: Elements
 ) -> bool:
     """See `mlver.codec.loops.Loops.is_merged`."""
     return _merge(parts, expected, base, exponent, sorting, None, values)
 
 
 def _merge(
-    parts: Sorted,
+    parts: Residuals,
     expected: Elements,
     base: Elements,
     exponent: Exponent,
@@ -300,10 +345,13 @@ def _merge(
     out: Elements | None,
     same: Elements | None,
 ) -> bool:
-    sizes = (ctypes.c_int64 * 4)(parts.plane.size, parts.symbols.size, parts.escapes.size, parts.low.size)
+    told = _Residuals(
+        _at(parts.plane), parts.plane.size, _Coded() if parts.symbols is None else _coded(parts.symbols), parts.coded,
+        _at(parts.escapes), parts.escapes.size, _at(parts.low), parts.low.size,
+    )  # fmt: skip
     failed = _call(
-        "merge", base.itemsize, _at(expected), _at(base), _exponent(exponent), _sorting(sorting), base.size,
-        _at(parts.plane), _at(parts.symbols), _at(parts.escapes), _at(parts.low), sizes, _at(out), _at(same),
+        "merge", base.itemsize, _at(expected), _at(base), _exponent(exponent), _sorting(sorting), base.size, told,
+        _room.at(_SLOT_BYTES + 2 * parts.coded if parts.coded else 0), _at(out), _at(same),
     )  # fmt: skip
     return not failed
 
@@ -353,43 +401,21 @@ def count(classes: Plane, symbols: Plane) -> npt.NDArray[np.uint32]:
     return counts
 
 
-def tables(counts: npt.NDArray[np.uint32], few: int, many: int) -> Tables:
-    """See `mlver.codec.loops.Loops.tables`."""
-    shares = np.empty((MAX_CLASSES, SYMBOLS), np.uint16)
+def code(classes: Plane, symbols: Plane, few: int, many: int, lanes: int, known: Shares | None = None) -> Coded:
+    """See `mlver.codec.loops.Loops.code`."""
     stored, written = np.empty(MAX_CLASSES, np.uint8), np.empty(2 * MAX_CLASSES * SYMBOLS, np.uint8)
-    told = (ctypes.c_int64 * 2)()
-    classes = _call("tables", _at(counts), few, many, _at(shares), _at(stored), _at(written), told)
-    return Tables(shares, stored[:classes], written[: told[0]], told[1])
-
-
-def read_shares(stored: Plane, written: Plane) -> npt.NDArray[np.uint16] | None:
-    """See `mlver.codec.loops.Loops.read_shares`."""
-    shares = np.empty((stored.size, SYMBOLS), np.uint16)
-    failed = _call("read_shares", _at(stored), stored.size, _at(written), written.size, _at(shares))
-    return None if failed else shares
-
-
-def entropy_encode(
-    classes: Plane, symbols: Plane, shares: npt.NDArray[np.uint16], lanes: int
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
-    """See `mlver.codec.loops.Loops.entropy_encode`."""
     states, words = np.empty(lanes, np.uint32), np.empty(classes.size, np.uint16)
-    start = _call(
-        "entropy_encode", _at(classes), _at(symbols), classes.size, _at(shares), lanes, _at(words), _at(states)
-    )
-    return states, words[start:]
-
-
-def entropy_decode(
-    classes: Plane,
-    shares: npt.NDArray[np.uint16],
-    states: npt.NDArray[np.uint32],
-    words: npt.NDArray[np.uint16],
-) -> Plane | None:
-    """See `mlver.codec.loops.Loops.entropy_decode`."""
-    slots, symbols = np.empty(len(shares) * SLOTS, np.uint32), np.empty(classes.size, np.uint8)
-    failed = _call(
-        "entropy_decode", _at(classes), classes.size, _at(shares), len(shares), states.size, _at(states),
-        _at(words), words.size, _at(slots), _at(symbols),
+    told = (ctypes.c_int64 * 3)()
+    _call(
+        "code", _at(classes), _at(symbols), classes.size, few, many, _at(known), lanes,
+        _at(stored), _at(written), _at(states), _at(words), told,
     )  # fmt: skip
+    found, size_bytes, first = told
+    return Coded(stored[:found], written[:size_bytes], states, words[first:])
+
+
+def decode(classes: Plane, coded: Coded, known: Shares | None = None) -> Plane | None:
+    """See `mlver.codec.loops.Loops.decode`."""
+    symbols = np.empty(classes.size, np.uint8)
+    failed = _call("decode", _at(classes), classes.size, _coded(coded), _at(known), _room.at(_SLOT_BYTES), _at(symbols))
     return None if failed else symbols

@@ -39,6 +39,8 @@ from mlver.errors import IntegrityError
 
 _SIGN_MOVED = 0x80
 _RAW, _ZSTD, _CONSTANT, _NIBBLES = 0, 1, 2, 3
+BY_FRAME = Method(_ZSTD, parameters="quick")
+"""One zstd frame, for a plane so small that a trial of others takes longer."""
 LENGTH_BYTES = 4
 _LENGTH = struct.Struct("<I")
 
@@ -320,7 +322,10 @@ def _is_stored(plane: Plane, method: Method, header: bytearray, stored: list[Buf
 
 def store_skewed(plane: Plane, header: bytearray, stored: list[Buffer]) -> None:
     """Do as `store` does, with fewer trials, for a plane that is known to be skewed and not to repeat."""
-    start = nibbles.window(np.frombuffer(frames.sample(plane.data), np.uint8)) if plane.size else None
+    if not plane.size:
+        _store_raw(plane, header, stored)
+        return
+    start = nibbles.window(np.frombuffer(frames.sample(plane.data), np.uint8))
     if start is not None and _store_nibbles(plane, start, header, stored):
         return
     frame = frames.compress_skewed(plane.data)

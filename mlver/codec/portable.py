@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlver.codec.portable_entropy import count, entropy_decode, entropy_encode, read_shares, tables
+from mlver.codec.portable_entropy import code, count, decode
 from mlver.codec.portable_grid import displace, grid_classes, is_displaced, place
-from mlver.codec.portable_levels import classes, is_merged, measure, merge, sort
+from mlver.codec.portable_levels import is_merged, merge, sort
 from mlver.codec.portable_residuals import agreement, expect, unzigzagged, zigzagged
 from mlver.codec.shapes import TABLE_ENTRIES, Elements, Plane, Split
 
 __all__ = [
     "agreement",
-    "classes",
+    "code",
     "count",
+    "decode",
     "displace",
-    "entropy_decode",
-    "entropy_encode",
     "expect",
     "grid_classes",
     "is_displaced",
@@ -29,15 +28,12 @@ __all__ = [
     "join",
     "join_sparse",
     "learn",
-    "measure",
     "merge",
     "pack_nibbles",
     "place",
-    "read_shares",
     "sort",
     "split",
     "split_sparse",
-    "tables",
     "unpack_nibbles",
 ]
 

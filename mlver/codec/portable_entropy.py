@@ -13,7 +13,16 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from mlver.codec.shapes import MAX_CLASSES, PROBABILITY_BITS, SLOTS, STATE_LOW, SYMBOLS, Plane, Tables
+from mlver.codec.shapes import (
+    MAX_CLASSES,
+    PROBABILITY_BITS,
+    SLOTS,
+    STATE_LOW,
+    SYMBOLS,
+    Coded,
+    Plane,
+    Shares,
+)
 
 _WORD_BITS = 16
 _SMALL = 0x80
@@ -29,14 +38,24 @@ def count(classes: Plane, symbols: Plane) -> npt.NDArray[np.uint32]:
     return np.bincount(cells, minlength=MAX_CLASSES * SYMBOLS).astype(np.uint32).reshape(MAX_CLASSES, SYMBOLS)
 
 
-def tables(counts: npt.NDArray[np.uint32], few: int, many: int) -> Tables:
-    """See `mlver.codec.loops.Loops.tables`."""
+def code(classes: Plane, symbols: Plane, few: int, many: int, lanes: int, known: Shares | None = None) -> Coded:
+    """See `mlver.codec.loops.Loops.code`."""
+    counts = count(classes, symbols)
     size, number = min((_tables_size(_merged(counts, number)), number) for number in (few, many))
+    if known is not None and _is_less(counts, known, size):
+        none = np.empty(0, np.uint8)
+        return Coded(none, none, *encode_symbols(classes, symbols, known, lanes))
     merged = _merged(counts, number)
     shares = _shares(merged)
     shares[number:] = shares[number - 1]
-    classes = int(np.flatnonzero(np.append(True, merged.any(axis=1)))[-1])
-    return Tables(shares, *_written(shares[:classes]), size >> (_LOG_BITS + 3))
+    stored_classes = int(np.flatnonzero(np.append(True, merged.any(axis=1)))[-1])
+    return Coded(*_written(shares[:stored_classes]), *encode_symbols(classes, symbols, shares, lanes))
+
+
+def decode(classes: Plane, coded: Coded, known: Shares | None = None) -> Plane | None:
+    """See `mlver.codec.loops.Loops.decode`."""
+    shares = _read_shares(coded.stored, coded.written) if coded.stored.size else known
+    return None if shares is None else decode_symbols(classes, shares, coded.states, coded.words)
 
 
 def _merged(counts: npt.NDArray[np.uint32], number: int) -> npt.NDArray[np.int64]:
@@ -53,11 +72,24 @@ def _tables_size(counts: npt.NDArray[np.int64]) -> int:
     return shared + int(_times_log(counts.sum(axis=1)).sum())
 
 
+def _is_less(counts: npt.NDArray[np.uint32], known: Shares, size: int) -> bool:
+    """Tell whether symbols take less than `size`, in units of 2 ** -16 bits, with shares that are known."""
+    if counts[known == 0].any():
+        return False
+    bits = (PROBABILITY_BITS << _LOG_BITS) - _log(np.maximum(known, 1).astype(np.int64))
+    return int((counts * bits).sum()) < size
+
+
 def _times_log(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return numbers times their binary logarithms, which are rounded down to nine significant bits of the number."""
+    return np.where(values > 0, values * _log(values), 0)
+
+
+def _log(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the binary logarithms of numbers from one up, which are rounded down to nine significant bits."""
     tops = np.frexp(values)[1].astype(np.int64) - 1
     leading = np.where(tops >= 8, values >> np.maximum(tops - 8, 0), values << np.maximum(8 - tops, 0))
-    return np.where(values > 0, values * ((tops << _LOG_BITS) | _logs()[leading & 0xFF]), 0)
+    logs: npt.NDArray[np.int64] = (tops << _LOG_BITS) | _logs()[leading & 0xFF]
+    return logs
 
 
 @cache
@@ -84,7 +116,7 @@ def _shares(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16]:
     return rounded
 
 
-def _written(shares: npt.NDArray[np.uint16]) -> tuple[Plane, Plane]:
+def _written(shares: Shares) -> tuple[Plane, Plane]:
     """Return how many shares are stored of each class, and these."""
     stored = SYMBOLS - np.argmax(shares[:, ::-1] > 0, axis=1)
     stored[~shares.any(axis=1)] = 0
@@ -97,8 +129,8 @@ def _written(shares: npt.NDArray[np.uint16]) -> tuple[Plane, Plane]:
     return stored.astype(np.uint8), written
 
 
-def read_shares(stored: Plane, written: Plane) -> npt.NDArray[np.uint16] | None:
-    """See `mlver.codec.loops.Loops.read_shares`."""
+def _read_shares(stored: Plane, written: Plane) -> Shares | None:
+    """Undo `_written`; None if that cannot be."""
     goes_on = np.append(False, written >= _SMALL)
     if goes_on[-1] or (goes_on[1:] & goes_on[:-1]).any() or int(stored.max()) > SYMBOLS:
         return None
@@ -112,10 +144,10 @@ def read_shares(stored: Plane, written: Plane) -> npt.NDArray[np.uint16] | None:
     return shares
 
 
-def entropy_encode(
-    classes: Plane, symbols: Plane, shares: npt.NDArray[np.uint16], lanes: int
+def encode_symbols(
+    classes: Plane, symbols: Plane, shares: Shares, lanes: int
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
-    """See `mlver.codec.loops.Loops.entropy_encode`."""
+    """Return the states and words that symbols are coded as, by the shares of each class."""
     cells = classes.astype(np.intp) * SYMBOLS + symbols
     shares = shares.copy()
     shares[~shares.any(axis=1), 0] = SLOTS
@@ -135,13 +167,10 @@ def entropy_encode(
     return states.astype(np.uint32), words
 
 
-def entropy_decode(
-    classes: Plane,
-    shares: npt.NDArray[np.uint16],
-    states: npt.NDArray[np.uint32],
-    words: npt.NDArray[np.uint16],
+def decode_symbols(
+    classes: Plane, shares: Shares, states: npt.NDArray[np.uint32], words: npt.NDArray[np.uint16]
 ) -> Plane | None:
-    """See `mlver.codec.loops.Loops.entropy_decode`."""
+    """Undo `encode_symbols`, by shares of which the last are those of all classes above, too; None if it cannot be."""
     slots = _slots(shares)
     if slots is None:
         return None
@@ -163,7 +192,7 @@ def entropy_decode(
 
 
 def _slots(
-    shares: npt.NDArray[np.uint16],
+    shares: Shares,
 ) -> tuple[Plane, npt.NDArray[np.uint32], npt.NDArray[np.uint32]] | None:
     """Return the symbol, its share and the place within that of each slot of each class; None if shares are wrong."""
     totals = shares.sum(axis=1, dtype=np.int64)

@@ -7,18 +7,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlver.codec.portable_entropy import decode
 from mlver.codec.portable_residuals import exponents, unzigzagged, zigzagged
 from mlver.codec.shapes import (
     ALL_ODD,
     ALL_ZERO,
     BLOCK,
     MAX_CLASSES,
+    MOST_LEVEL,
     MOST_LOW_BITS,
     PLANE_ESCAPE,
     SYMBOLS,
+    Cut,
     Elements,
     Exponent,
     Plane,
+    Residuals,
     Sorted,
     Sorting,
 )
@@ -28,10 +32,21 @@ _ROOM_BITS = {1: 24, 2: 24, 4: 57, 8: 57}
 _NO_LEVEL = -1
 
 
-def measure(
+def sort(values: Elements, expected: Elements, base: Elements, exponent: Exponent, cut: Cut) -> tuple[Sorting, Sorted]:
+    """See `mlver.codec.loops.Loops.sort`."""
+    left, found = _measure(values, expected, base, exponent)
+    known = found[found > ALL_ODD]
+    lowest = int(known.min()) if known.size else 0
+    levels = np.clip(found, lowest, lowest + MOST_LEVEL - 1) - (lowest - 1)
+    levels[found == ALL_ZERO] = 0
+    sorting = Sorting(levels.astype(np.uint8), lowest - 1 + cut.unshifted - cut.bits, cut.unshifted, cut.coded)
+    return sorting, _sort(left, base, exponent, sorting)
+
+
+def _measure(
     values: Elements, expected: Elements, base: Elements, exponent: Exponent
 ) -> tuple[Elements, npt.NDArray[np.int32]]:
-    """See `mlver.codec.loops.Loops.measure`."""
+    """Return residuals in zigzag order, and the level of each block of them."""
     residuals = zigzagged(values, expected)
     kept = residuals
     if values.itemsize > 1:
@@ -86,8 +101,7 @@ def _sizes(count: int) -> npt.NDArray[np.uint64]:
     return sizes
 
 
-def sort(residuals: Elements, base: Elements, exponent: Exponent, sorting: Sorting) -> Sorted:
-    """See `mlver.codec.loops.Loops.sort`."""
+def _sort(residuals: Elements, base: Elements, exponent: Exponent, sorting: Sorting) -> Sorted:
     of_each = _classes(base, exponent, sorting)
     measured = np.flatnonzero(of_each != _NO_LEVEL)
     of_each, values = of_each[measured], residuals[measured]
@@ -105,15 +119,8 @@ def sort(residuals: Elements, base: Elements, exponent: Exponent, sorting: Sorti
     )
 
 
-def classes(base: Elements, exponent: Exponent, sorting: Sorting, count: int) -> Plane | None:
-    """See `mlver.codec.loops.Loops.classes`."""
-    of_each = _classes(base, exponent, sorting)
-    coded = of_each[(of_each != _NO_LEVEL) & (of_each < sorting.coded)]
-    return coded.astype(np.uint8) if coded.size == count else None
-
-
 def merge(
-    parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, out: Elements
+    parts: Residuals, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, out: Elements
 ) -> bool:
     """See `mlver.codec.loops.Loops.merge`."""
     of_each = _classes(base, exponent, sorting)
@@ -122,10 +129,15 @@ def merge(
     is_coded = of_each < sorting.coded
     bits = _low_bits(of_each, sorting, out.itemsize)
     coded = int(np.count_nonzero(is_coded))
-    if (coded, of_each.size - coded) != (parts.symbols.size, parts.plane.size):
+    if (coded, of_each.size - coded) != (parts.coded, parts.plane.size):
         return False
     upper = np.empty(of_each.size, out.dtype)
-    upper[is_coded], upper[~is_coded] = parts.symbols, parts.plane
+    upper[~is_coded] = parts.plane
+    if parts.symbols is not None:
+        symbols = decode(of_each[is_coded].astype(np.uint8), parts.symbols)
+        if symbols is None:
+            return False
+        upper[is_coded] = symbols
     escaped = upper == _most(is_coded)
     low = unpacked(parts.low, bits)
     if np.count_nonzero(escaped) != parts.escapes.size or low is None:
@@ -138,7 +150,7 @@ def merge(
 
 
 def is_merged(
-    parts: Sorted, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, values: Elements
+    parts: Residuals, expected: Elements, base: Elements, exponent: Exponent, sorting: Sorting, values: Elements
 ) -> bool:
     """See `mlver.codec.loops.Loops.is_merged`."""
     out = np.empty_like(values)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +11,12 @@ Elements = npt.NDArray[np.unsignedinteger[Any]]
 """Elements of a chunk as unsigned integers, little-endian, shape (n,)."""
 Plane = npt.NDArray[np.uint8]
 """A byte of each element, shape (n,)."""
+Shares = npt.NDArray[np.uint16]
+"""Of 4096, by class and symbol, shape (classes, 64)."""
 
 BLOCK = 128
 """Elements of one level."""
+MOST_LEVEL = 255
 MAX_CLASSES = 64
 SYMBOLS = 64
 """An entropy-coded residual is one of so many symbols, the last one being an escape."""
@@ -36,13 +38,12 @@ GRID_CLASSES = 44
 DEPTH_CLASS = 44
 """The class of the depths of elements that are smaller than the grid."""
 ALL_ZERO = -(2**31)
-"""The level of a block of which all residuals are zero."""
+"""The level, before it is stored, of a block of which all residuals are zero."""
 ALL_ODD = ALL_ZERO + 1
 """The level of a block of which all residuals that are not zero come from signs that differ."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exponent:
+class Exponent(NamedTuple):
     """Where the exponent of an element is.
 
     Attributes:
@@ -54,8 +55,7 @@ class Exponent:
     mask: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Factors:
+class Factors(NamedTuple):
     """Two thin matrices whose product was added to the base; see `mlver.codec.factors`.
 
     Attributes:
@@ -73,8 +73,7 @@ class Factors:
     exponent: int
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(NamedTuple):
     """What is expected of elements, beyond what their base is; see `mlver.codec.residuals`.
 
     Attributes:
@@ -101,8 +100,21 @@ class Expectation:
         return 0 if self.steps is None else self.steps.nbytes
 
 
-@dataclass(frozen=True, slots=True)
-class Sorting:
+class Cut(NamedTuple):
+    """Where residuals are cut.
+
+    Attributes:
+        bits: The highest class that is not cut has residuals of up to so many bits on average.
+        coded: Classes below this are entropy-coded.
+        unshifted: The highest class that is not cut.
+    """
+
+    bits: int
+    coded: int
+    unshifted: int = 11
+
+
+class Sorting(NamedTuple):
     """Which class an element belongs to, and what is done with it.
 
     Attributes:
@@ -118,8 +130,7 @@ class Sorting:
     coded: int
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(NamedTuple):
     """The planes of a chunk.
 
     Attributes:
@@ -133,8 +144,7 @@ class Split:
     varying: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sorted:
+class Sorted(NamedTuple):
     """The residuals of a chunk, sorted.
 
     Attributes:
@@ -152,8 +162,7 @@ class Sorted:
     low: Plane
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(NamedTuple):
     """How fine the grid is that elements are put on; see `mlver.codec.grid`.
 
     Attributes:
@@ -169,8 +178,7 @@ class Grid:
     mantissa: int
 
 
-@dataclass(frozen=True, slots=True)
-class OnGrid:
+class OnGrid(NamedTuple):
     """The elements of a chunk on a grid.
 
     Attributes:
@@ -188,18 +196,35 @@ class OnGrid:
     low: Plane
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """By which shares of 4096 symbols are coded; see `mlver.codec.entropy`.
+class Coded(NamedTuple):
+    """Symbols as they are coded; see `mlver.codec.entropy`.
 
     Attributes:
-        shares: Of each class and symbol, shape (64, 64); none where all symbols of a class are 0.
-        stored: How many shares are stored of each class that there is.
+        stored: How many shares are stored of each class that there is; none if all are known.
         written: These.
-        size_bytes: About what the symbols and their tables take.
+        states: Of each lane, shape (lanes,).
+        words: What the states gave away, shape (w,).
     """
 
-    shares: npt.NDArray[np.uint16]
     stored: Plane
     written: Plane
-    size_bytes: int
+    states: npt.NDArray[np.uint32]
+    words: npt.NDArray[np.uint16]
+
+
+class Residuals(NamedTuple):
+    """The residuals of a chunk as they are stored: those of `Sorted`, without what the base tells.
+
+    Attributes:
+        plane: Upper parts of residuals of classes that are not coded.
+        coded: How many others there are.
+        symbols: Their upper parts; None if there are none.
+        escapes: What is above the limits of both, shape (e,).
+        low: The bits that were cut off.
+    """
+
+    plane: Plane
+    coded: int
+    symbols: Coded | None
+    escapes: Elements
+    low: Plane

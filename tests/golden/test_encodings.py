@@ -10,7 +10,7 @@ import pytest
 
 from mlver import codec
 from mlver.codec import against, delta, grid, levels, residuals
-from mlver.codec.shapes import Expectation, Factors
+from mlver.codec.shapes import Cut, Expectation, Factors
 from tests.golden import reader
 
 COUNT = 3001
@@ -48,7 +48,7 @@ def test_differences_come_back_through_the_second_reader(dtype: str, scale: floa
     for view in views:
         payload = b"".join(delta.encode(view))
         assert reader.decode(codec.DELTA, payload, len(raw), seen, base) == raw
-        for cut in (levels.PLANE, levels.CODED, levels.Cut(0, 8)):
+        for cut in (levels.PLANE, levels.CODED, Cut(0, 8)):
             payload = b"".join(levels.encode(view, cut))
             assert reader.decode(codec.LEVELS, payload, len(raw), seen, base) == raw
     assert {"DELTA", "LEVELS", "steps", "symbols"} <= seen.keys()

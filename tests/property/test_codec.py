@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mlver import codec
 from mlver.codec import against, delta, grid, levels, loops, native, portable, residuals
-from mlver.codec.shapes import Expectation, Factors
+from mlver.codec.shapes import Cut, Expectation, Factors
 from mlver.errors import IntegrityError
 
 FLOATS_AND_BYTES = ["BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64", "C64", "C128"]
@@ -168,12 +168,12 @@ def views(draw: st.DrawFn, raw: bytes, base: bytes) -> residuals.View:
 
 
 ON_GRID = {2: ("BF16", "F16"), 4: ("F32",)}
-ENCODINGS = st.sampled_from([None, levels.PLANE, levels.CODED, levels.Cut(0, 5), levels.Cut(11, 0), *grid.MANTISSAS])
+ENCODINGS = st.sampled_from([None, levels.PLANE, levels.CODED, Cut(0, 5), Cut(11, 0), *grid.MANTISSAS])
 
 
-def encoded_as(view: residuals.View, way: levels.Cut | str | None) -> tuple[int, bytes]:
+def encoded_as(view: residuals.View, way: Cut | str | None) -> tuple[int, bytes]:
     """Return a chunk in the encoding that is asked for, if its elements are fit for it, else as DELTA."""
-    if isinstance(way, levels.Cut) and view.values.size:
+    if isinstance(way, Cut) and view.values.size:
         return codec.LEVELS, b"".join(levels.encode(view, way))
     if isinstance(way, str) and view.values.size and way in ON_GRID.get(view.values.itemsize, ()):
         return codec.GRID, b"".join(grid.encode(view, way, min(view.values.size, 20)))
@@ -182,7 +182,7 @@ def encoded_as(view: residuals.View, way: levels.Cut | str | None) -> tuple[int,
 
 @given(raw=tensors(), cut=ENCODINGS, data=st.data())
 def test_damage_with_a_base_raises_only_integrity_errors(
-    raw: bytes, cut: levels.Cut | str | None, data: st.DataObject
+    raw: bytes, cut: Cut | str | None, data: st.DataObject
 ) -> None:
     base = data.draw(descendants(raw))
     view = data.draw(views(raw, base))
@@ -303,7 +303,7 @@ def test_a_chunk_that_would_not_come_back_is_told(
 
 @pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")
 @given(raw=tensors(), cut=ENCODINGS, data=st.data())
-def test_both_implementations_refuse_the_same(raw: bytes, cut: levels.Cut | str | None, data: st.DataObject) -> None:
+def test_both_implementations_refuse_the_same(raw: bytes, cut: Cut | str | None, data: st.DataObject) -> None:
     base = data.draw(descendants(raw))
     view = data.draw(views(raw, base))
     number, written = encoded_as(view, cut)

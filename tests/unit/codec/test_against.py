@@ -10,9 +10,22 @@ import pytest
 import zstandard
 
 from mlver import codec
-from mlver.codec import against, delta, entropy, factors, grid, levels, loops, native, planes, portable, residuals
+from mlver.codec import (
+    against,
+    delta,
+    entropy,
+    factors,
+    grid,
+    levels,
+    loops,
+    native,
+    planes,
+    portable,
+    portable_entropy,
+    residuals,
+)
 from mlver.codec.frames import Buffer
-from mlver.codec.shapes import Expectation
+from mlver.codec.shapes import Coded, Cut, Expectation
 from mlver.errors import IntegrityError
 
 MIB = 1 << 20
@@ -272,7 +285,7 @@ def test_the_layout_of_levels_is_that_of_the_document() -> None:
     plane, low = bytes([0]) + bytes([5, 255, 7]), bytes([1])
     # Class 1 has symbols 0 and 63, a half each; class 0 none. One lane; its state codes 125 zeros and an escape.
     shares = bytes([2, 0, 64]) + u16(66) + b"\x80\x10" + bytes(62) + b"\x80\x10"
-    states, words = loops.current.entropy_encode(
+    states, words = portable_entropy.encode_symbols(
         np.full(126, 1, np.uint8), np.append(np.zeros(125, np.uint8), np.uint8(63)), table(1, {0: 2048, 63: 2048}), 1
     )
     coded = shares + u16(1) + states.tobytes() + u32(words.size) + words.tobytes()
@@ -306,7 +319,7 @@ def test_the_layout_of_grids_is_that_of_the_document() -> None:
     wanted = u16(0x0F0F, 0x8835, 0x8245, 0, *[0x0F10] * 124, *[0x7777] * 128, 0x4F10, 0x8F12) + b"T"
     symbols = [1, 37, 0, 0, *[0] * 124, 63, 3, 1, 63]
     classes = [28, 41, 40, 41, *[28, 29] * 62, 29, 30, 44, 44]
-    states, words = loops.current.entropy_encode(
+    states, words = portable_entropy.encode_symbols(
         np.array(classes, np.uint8), np.array(symbols, np.uint8), grid.known_shares(), 1
     )
     coded = b"\0" + u16(1) + states.tobytes() + u32(words.size) + words.tobytes()
@@ -406,7 +419,7 @@ def test_symbols_cost_their_entropy() -> None:
 def test_symbols_that_say_what_cannot_be_are_refused() -> None:
     classes = np.array([0, 1, 1], np.uint8)
     head, shares = bytes([2, 1, 2]), b"\x80\x20\x80\x10\x80\x10"
-    states, words = loops.current.entropy_encode(
+    states, words = portable_entropy.encode_symbols(
         classes, np.array([0, 1, 0], np.uint8), table(0, {0: 4096}) + table(1, {0: 2048, 1: 2048}), 1
     )
     tail = u16(1) + states.tobytes() + u32(words.size) + words.tobytes()
@@ -449,16 +462,16 @@ def test_words_and_shares_that_are_too_few_or_too_many_are_refused(lanes: int) -
     shares = np.zeros((64, 64), np.uint16)
     shares[1, :60] = 68
     shares[1, 60] = 16
-    states, words = loops.current.entropy_encode(classes, symbols, shares, lanes)
-    of_two = shares[:2].copy()
-    decoded = loops.current.entropy_decode(classes, of_two, states, words)
+    states, words = portable_entropy.encode_symbols(classes, symbols, shares, lanes)
+    coded = Coded(np.empty(0, np.uint8), np.empty(0, np.uint8), states, words)
+    decoded = loops.current.decode(classes, coded, shares)
     assert decoded is not None
     assert (decoded == symbols).all()
     for wrong in (words[:-1], words[1:], words[:0], words[:700], np.append(words, words[:1])):
-        assert loops.current.entropy_decode(classes, of_two, states, wrong) is None
+        assert loops.current.decode(classes, coded._replace(words=wrong), shares) is None
     for share in (15, 17, 65535):
-        of_two[1, 60] = share
-        assert loops.current.entropy_decode(classes, of_two, states, words) is None
+        shares[1, 60] = share
+        assert loops.current.decode(classes, coded, shares) is None
 
 
 def test_rows_that_went_the_same_way_cost_what_is_left() -> None:
@@ -580,6 +593,19 @@ def test_the_layout_of_factors_is_that_of_the_document() -> None:
 needs_kernel = pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")
 
 
+def assert_coded_alike(
+    classes: np.ndarray, symbols: np.ndarray, numbers: tuple[int, int], lanes: int, known: np.ndarray | None = None
+) -> Coded:
+    found = native.code(classes, symbols, *numbers, lanes, known)
+    wanted = portable.code(classes, symbols, *numbers, lanes, known)
+    assert [part.tolist() for part in found] == [part.tolist() for part in wanted]
+    for loop in (native, portable):
+        decoded = loop.decode(classes, found, known)
+        assert decoded is not None
+        assert (decoded == symbols).all()
+    return found
+
+
 @needs_kernel
 @pytest.mark.parametrize("lanes", [1, 8, 16, 24, 48, 256])
 @pytest.mark.parametrize("count", [1, 255, 4096, 9001])
@@ -587,35 +613,42 @@ def test_symbols_are_the_same_by_both_implementations(lanes: int, count: int) ->
     rng = np.random.default_rng(lanes)
     classes = rng.integers(0, 20, count).astype(np.uint8)
     symbols = np.minimum(rng.geometric(1 / (1 + classes)) - 1, 63).astype(np.uint8)
-    shares = portable.tables(portable.count(classes, symbols), 13, 64).shares
     assert (native.count(classes, symbols) == portable.count(classes, symbols)).all()
-    written = [loop.entropy_encode(classes, symbols, shares, lanes) for loop in (native, portable)]
-    assert (written[0][0] == written[1][0]).all()
-    assert (written[0][1] == written[1][1]).all()
-    for loop in (native, portable):
-        decoded = loop.entropy_decode(classes, shares, *written[0])
-        assert decoded is not None
-        assert (decoded == symbols).all()
+    assert_coded_alike(classes, symbols, (13, 64), lanes)
 
 
 @needs_kernel
 @pytest.mark.parametrize("numbers", [(13, 64), (1, 1), (64, 64)])
-@pytest.mark.parametrize("scale", [0, 1, 30, 5_000, 400_000])
-def test_tables_are_the_same_by_both_implementations(numbers: tuple[int, int], scale: int) -> None:
-    rng = np.random.default_rng(scale)
-    counts = (rng.exponential(scale, (64, 64)) * np.exp(-np.arange(64) / rng.uniform(0.1, 20, (64, 1)))).astype("<u4")
-    counts[rng.integers(0, 64, 9)] = 0
-    counts[rng.integers(0, 64, 9), 1:] = 0
-    found, wanted = native.tables(counts, *numbers), portable.tables(counts, *numbers)
-    assert (found.shares == wanted.shares).all()
-    assert (found.stored == wanted.stored).all()
-    assert (found.written == wanted.written).all()
-    assert found.size_bytes == wanted.size_bytes
-    assert found.size_bytes >= entropy.bits(counts) / 8 * 0.99
-    for loop in (native, portable) if scale else ():
-        read = loop.read_shares(found.stored, found.written)
-        assert read is not None
-        assert (read == found.shares[: len(read)]).all()
+@pytest.mark.parametrize("count", [1, 30, 5_000, 400_000])
+def test_tables_are_the_same_by_both_implementations(numbers: tuple[int, int], count: int) -> None:
+    rng = np.random.default_rng(count)
+    of_class = rng.permutation(rng.exponential(1, 64) * (np.arange(64) > 8))
+    classes = rng.choice(64, count, p=of_class / of_class.sum()).astype(np.uint8)
+    width = np.append(rng.uniform(0.1, 20, 55), np.zeros(9))
+    symbols = np.minimum(rng.exponential(1, count) * width[classes], 63).astype(np.uint8)
+    coded = assert_coded_alike(classes, symbols, numbers, 16)
+    assert coded.stored.size <= numbers[1]
+    stored_bytes = coded.written.nbytes + coded.words.nbytes
+    assert stored_bytes >= entropy.bits(portable.count(classes, symbols)) / 8 * 0.99 - 2 * 16
+
+
+@needs_kernel
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("count", [40, 3_000, 200_000])
+def test_known_shares_are_taken_where_they_make_less(scale: float, count: int) -> None:
+    rng = np.random.default_rng(count)
+    known = grid.known_shares()
+    classes = rng.integers(24, 40, count).astype(np.uint8)
+    odds = known[classes].astype(float)
+    symbols = (rng.random(count)[:, None] * 4096 >= np.cumsum(odds, axis=1)).sum(axis=1)
+    symbols = np.minimum(symbols * scale, 63).astype(np.uint8)
+    coded = assert_coded_alike(classes, symbols, (64, 64), 8, known)
+    # Those that are as foretold need no table, however many; of others a few do not pay for one.
+    assert (coded.stored.size == 0) == (scale == 1.0 or count == 40)
+    assert coded.written.size == 0 or coded.stored.size > 0
+    missing = known.copy()
+    missing[classes[0], symbols[0]] = 0
+    assert assert_coded_alike(classes, symbols, (64, 64), 8, missing).stored.size > 0
 
 
 @needs_kernel
@@ -638,10 +671,10 @@ def test_agreement_is_the_same_by_both_implementations(
 
 @needs_kernel
 @pytest.mark.parametrize("dtype", ["F32", "BF16", "F16", "I16", "F64", "I8"])
-@pytest.mark.parametrize("cut", [levels.PLANE, levels.CODED, levels.Cut(2, 8), levels.Cut(0, 5)])
+@pytest.mark.parametrize("cut", [levels.PLANE, levels.CODED, Cut(2, 8), Cut(0, 5)])
 @pytest.mark.parametrize("moved", [1e-6, 1e-3, 0.3])
 def test_residuals_are_sorted_the_same_by_both_implementations(
-    monkeypatch: pytest.MonkeyPatch, dtype: str, cut: levels.Cut, moved: float
+    monkeypatch: pytest.MonkeyPatch, dtype: str, cut: Cut, moved: float
 ) -> None:
     rng = np.random.default_rng(7)
     old = rng.normal(size=4000) * np.exp(rng.normal(size=4000) * 3)

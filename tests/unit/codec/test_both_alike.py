@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from mlver import codec
 from mlver.codec import against, grid, loops, native, portable
-from mlver.codec.shapes import SLOTS, SYMBOLS
+from mlver.codec.shapes import SYMBOLS
 
 IMPLEMENTATIONS = [native, portable] if native.is_available() else [portable]
 BOTH = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
@@ -80,15 +78,15 @@ def test_parts_that_do_not_fit_a_grid_are_refused(implementation: loops.Loops, d
     assert implementation.displace(parts, view.expected, fitted, out)
     assert (out == view.values).all()
     others = [
-        replace(parts, depths=parts.depths[:-1]),
-        replace(parts, depths=np.append(parts.depths, np.uint8(0))),
-        replace(parts, escapes=parts.escapes[:-1]),
-        replace(parts, escapes=np.append(parts.escapes, parts.escapes[:1])),
-        replace(parts, low=parts.low[:-1]),
-        replace(parts, low=np.append(parts.low, np.uint8(0))),
+        parts._replace(depths=parts.depths[:-1]),
+        parts._replace(depths=np.append(parts.depths, np.uint8(0))),
+        parts._replace(escapes=parts.escapes[:-1]),
+        parts._replace(escapes=np.append(parts.escapes, parts.escapes[:1])),
+        parts._replace(low=parts.low[:-1]),
+        parts._replace(low=np.append(parts.low, np.uint8(0))),
     ]
     if dtype == "F16":  # deeper than there are exponents
-        others.append(replace(parts, depths=np.minimum(parts.depths + np.uint8(40), SYMBOLS - 2).astype(np.uint8)))
+        others.append(parts._replace(depths=np.minimum(parts.depths + np.uint8(40), SYMBOLS - 2).astype(np.uint8)))
         others[-1].depths[parts.depths == SYMBOLS - 1] = SYMBOLS - 1
     for other in others:
         assert not implementation.displace(other, view.expected, fitted, out)
@@ -99,15 +97,14 @@ def test_parts_that_do_not_fit_a_grid_are_refused(implementation: loops.Loops, d
 def test_shares_that_are_not_all_are_refused(implementation: loops.Loops) -> None:
     classes = np.zeros(500, np.uint8)
     symbols = (np.arange(500) % 3).astype(np.uint8)
-    shares = implementation.tables(implementation.count(classes, symbols), 1, 64).shares
-    states, words = implementation.entropy_encode(classes, symbols, shares, 8)
-    decoded = implementation.entropy_decode(classes, shares, states, words)
+    coded = implementation.code(classes, symbols, 1, 64, 8)
+    decoded = implementation.decode(classes, coded)
     assert decoded is not None
     assert (decoded == symbols).all()
-    for wrong in (1, -1):
-        other = shares.copy()
-        other[0, 0] = int(shares[0, 0]) + wrong
-        assert int(other[0].sum()) == SLOTS + wrong
-        assert implementation.entropy_decode(classes, other, states, words) is None
-    for lost in (words[:-1], np.append(words, np.uint16(0))):
-        assert implementation.entropy_decode(classes, shares, states, lost) is None
+    assert coded.stored.tolist() == [3]
+    for wrong in (1, 2):
+        written = coded.written.copy()
+        written[0] ^= wrong
+        assert implementation.decode(classes, coded._replace(written=written)) is None
+    for lost in (coded.words[:-1], np.append(coded.words, np.uint16(0))):
+        assert implementation.decode(classes, coded._replace(words=lost)) is None

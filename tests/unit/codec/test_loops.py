@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mlver import codec
-from mlver.codec import factors, levels, loops, native, portable, residuals
-from mlver.codec.shapes import BLOCK, Exponent, Sorting
+from mlver.codec import factors, levels, loops, native, portable, portable_entropy, residuals
+from mlver.codec.shapes import BLOCK, Coded, Cut, Exponent, Residuals, Sorted
 from mlver.errors import IntegrityError
 
 BOTH = pytest.mark.parametrize("implementation", [native, portable] if native.is_available() else [portable])
@@ -62,60 +61,106 @@ def test_places_of_what_is_not_zero(
 
 @BOTH
 @pytest.mark.parametrize(
-    ("stored", "written", "shares"),
+    ("stored", "written", "fits"),
     [
-        ([2, 1], [1, 0x85, 2, 9], [[1, 0x105], [9]]),
-        ([2, 1], [1, 0x85, 2], None),  # fewer shares than there are said to be
-        ([2, 1], [1, 0x85, 2, 9, 9], None),  # more
-        ([2, 1], [1, 9, 0x85], None),  # the last one is cut
-        ([2, 1], [1, 9, 0x85, 0x85], None),  # a share of three bytes
-        ([65], [1] * 65, None),  # more than there are symbols
+        ([2, 1], [1, 0xFF, 31, 0x80, 32], True),
+        ([2, 1], [1, 0xFF, 31], False),  # fewer shares than there are said to be
+        ([2, 1], [1, 0xFF, 31, 0x80, 32, 0], False),  # more
+        ([2, 1], [1, 0xFF, 31, 0x80], False),  # the last one is cut
+        ([2, 1], [1, 0xFF, 31, 0x80, 0x80], False),  # a share of three bytes
+        ([2, 1], [2, 0xFF, 31, 0x80, 32], False),  # they add up to more than there are
+        ([2, 1], [0, 0xFF, 31, 0x80, 32], False),  # or to less
+        ([65, 1], [1, 0xFF, 31, *[0] * 63, 0x80, 32], False),  # more than there are symbols
+        ([], [], False),  # shares that are known, and are not
     ],
 )
 def test_shares_as_they_are_stored(
-    implementation: loops.Loops, stored: list[int], written: list[int], shares: list[list[int]] | None
+    implementation: loops.Loops, stored: list[int], written: list[int], fits: bool
 ) -> None:
-    found = implementation.read_shares(bytes_of(*stored), bytes_of(*written))
-    if shares is None:
+    shares = np.zeros((64, 64), np.uint16)
+    shares[0, :2], shares[1, 0] = [1, 4095], 4096
+    classes, symbols = bytes_of(0, 0, 1, 0, 1), bytes_of(1, 0, 0, 1, 0)
+    coded = Coded(bytes_of(*stored), bytes_of(*written), *portable_entropy.encode_symbols(classes, symbols, shares, 2))
+    found = implementation.decode(classes, coded)
+    if fits:
+        assert found is not None
+        assert found.tolist() == symbols.tolist()
+    else:
         assert found is None
-        return
-    assert found is not None
-    assert found.tolist() == [[*each, *[0] * (64 - len(each))] for each in shares]
+    known = implementation.decode(classes, coded._replace(stored=bytes_of(), written=bytes_of()), shares)
+    assert known is not None
+    assert known.tolist() == symbols.tolist()
 
 
-def sorting(count: int) -> Sorting:
-    return Sorting(np.full(-(-count // BLOCK), 9, np.uint8), 0, 4, 6)
+def as_stored(implementation: loops.Loops, parts: Sorted) -> Residuals:
+    symbols = implementation.code(parts.classes, parts.symbols, 1, 64, 1) if parts.classes.size else None
+    return Residuals(parts.plane, parts.classes.size, symbols, parts.escapes, parts.low)
 
 
 @BOTH
 @pytest.mark.parametrize("count", [BLOCK, BLOCK + 1, 5 * BLOCK - 1])
-def test_sorted_residuals_of_other_sizes_are_refused(implementation: loops.Loops, count: int) -> None:
+@pytest.mark.parametrize("coded", [0, 14, 64])
+def test_sorted_residuals_of_other_sizes_are_refused(implementation: loops.Loops, count: int, coded: int) -> None:
     random = np.random.default_rng(count)
     base = random.normal(0, 0.02, count).astype("<f4").view("<u4")
     values = base + random.integers(0, 1 << 12, count).astype("<u4")
-    kept, found = implementation.measure(values, base, base, EXPONENT)
-    assert (kept.size, found.size) == (count, -(-count // BLOCK))
-    how = sorting(count)
-    parts = implementation.sort(kept, base, EXPONENT, how)
+    how, found = implementation.sort(values, base, base, EXPONENT, Cut(2, coded, 4))
+    assert how.levels.size == -(-count // BLOCK)
+    assert (found.plane.size > 0, found.classes.size > 0) == (coded < 64, coded > 0)
+    parts = as_stored(implementation, found)
     out = np.empty_like(values)
     assert implementation.merge(parts, base, base, EXPONENT, how, out)
     assert (out == values).all()
     assert implementation.is_merged(parts, base, base, EXPONENT, how, values)
     assert not implementation.is_merged(parts, base, base, EXPONENT, how, values + np.uint32(1))
-    for other in (
-        replace(parts, plane=np.append(parts.plane, np.uint8(0))),
-        replace(parts, low=np.append(parts.low, np.uint8(0))),
-        replace(parts, escapes=np.append(parts.escapes, np.uint32(70_000)).astype("<u4")),
-    ):
+    others = [
+        parts._replace(plane=np.append(parts.plane, np.uint8(0))),
+        parts._replace(low=np.append(parts.low, np.uint8(0))),
+        parts._replace(escapes=np.append(parts.escapes, np.uint32(70_000)).astype("<u4")),
+        parts._replace(coded=parts.coded + 1),
+    ]
+    if parts.symbols is not None:
+        symbols = parts.symbols
+        others += [
+            parts._replace(coded=parts.coded - 1),
+            parts._replace(symbols=symbols._replace(words=np.append(symbols.words, np.uint16(0)))),
+        ]
+    for other in others:
         assert not implementation.merge(other, base, base, EXPONENT, how, out)
+        assert not implementation.is_merged(other, base, base, EXPONENT, how, values)
 
 
 @BOTH
 def test_no_elements_have_no_levels(implementation: loops.Loops) -> None:
     nothing = np.empty(0, "<u4")
-    kept, found = implementation.measure(nothing, nothing, nothing, EXPONENT)
-    assert (kept.size, found.size) == (0, 0)
+    how, found = implementation.sort(nothing, nothing, nothing, EXPONENT, levels.CODED)
+    assert (how.levels.size, *(part.size for part in found)) == (0,) * 6
     assert levels._measured(np.empty(0, np.uint8), 0) == 0
+
+
+@BOTH
+def test_blocks_whose_signs_differ_have_the_least_level(implementation: loops.Loops) -> None:
+    base = np.full(4 * BLOCK, 0x3F80_0000, "<u4")
+    values = base.copy()
+    values[:BLOCK] += np.uint32(5)
+    values[BLOCK : 2 * BLOCK] += np.uint32(1 << 30)
+    values[2 * BLOCK : 3 * BLOCK] += np.uint32(5000)
+    how, _ = implementation.sort(values, base, base, EXPONENT, levels.CODED)
+    assert how.levels.tolist() == [1, 1, 11, 0]
+    values[:BLOCK] = values[2 * BLOCK : 3 * BLOCK] = base[:BLOCK]
+    how, _ = implementation.sort(values, base, base, EXPONENT, levels.CODED)
+    assert how.levels.tolist() == [0, 1, 0, 0]
+
+
+@BOTH
+def test_levels_that_are_too_far_apart_are_the_highest(implementation: loops.Loops) -> None:
+    base = np.repeat(np.array([0, 2000 << 4], "<u2"), BLOCK)
+    values = base + np.uint16(3)
+    how, found = implementation.sort(values, base, base, Exponent(4, 0xFFF), levels.CODED)
+    assert how.levels.tolist() == [1, 255]
+    out = np.empty_like(values)
+    assert implementation.merge(as_stored(implementation, found), base, base, Exponent(4, 0xFFF), how, out)
+    assert (out == values).all()
 
 
 # The compiled kernel
