@@ -188,10 +188,9 @@ _first_byte: Callable[[Any], Any] = ctypes.c_char.from_buffer
 def _at(array: npt.NDArray[Any] | None) -> int | None:
     if array is None:
         return None
-    try:
-        return _address(_first_byte(array))  # four times as fast as the way for all arrays
-    except (TypeError, ValueError):  # it is read-only, or empty
-        return int(array.__array_interface__["data"][0])
+    if array.size and array.flags.writeable:
+        return _address(_first_byte(array))  # three times as fast as the way for all arrays
+    return int(array.__array_interface__["data"][0])
 
 
 def _exponent(exponent: Exponent) -> _Exponent:

@@ -15,7 +15,7 @@ from mlver.chunks import ChunkReader
 from mlver.digests import Buffer
 from mlver.errors import IntegrityError, MlverError
 from mlver.history.manifest import ChunkRef, FileEntry
-from mlver.ops.parallel import run_ordered
+from mlver.ops.parallel import WORKERS, run_ordered
 from mlver.ops.progress import Progress
 from mlver.store.temporary import WRITE_BYTES
 
@@ -25,6 +25,8 @@ _GROUP_CHUNKS = 4
 _FLUSH_ONE_BY_ONE = 64
 """With more files than this, one flush of everything is faster than one for each."""
 _FLUSH_EVERY_BYTES = 64 << 20
+_MOST_WAITING = 2 * WORKERS
+"""Chunks of a file that wait to be written before those who bring more do, too."""
 
 _Task = Callable[[], int]
 
@@ -118,14 +120,10 @@ class _Writer:
 
     def _write_chunks(self, file: _LargeFile, chunks: Sequence[ChunkRef], offset: int) -> int:
         start = offset
-        try:
-            for raw in self._read(file.entry, chunks):
-                _write(file.descriptor, raw, offset)
-                offset += len(raw)
-        finally:
-            flush = file.wrote(len(chunks), offset - start)
-        if flush is not None:
-            self._flushes.append(self._flusher.submit(flush))
+        for raw in self._read(file.entry, chunks):
+            for flush in file.write(raw, offset):
+                self._flushes.append(self._flusher.submit(flush))
+            offset += len(raw)
         return offset - start
 
     def _read(self, entry: FileEntry, chunks: Sequence[ChunkRef]) -> Iterator[Buffer]:
@@ -136,26 +134,38 @@ class _Writer:
 
 
 class _LargeFile:
-    """A file that several threads write, flushed now and then so that the last flush need not wait for all of it."""
+    """A file that several threads write, flushed now and then so that the last flush need not wait for all of it.
+
+    A filesystem lets one thread write to a file at a time, and others spin until they may. So one thread writes what
+    all bring, while they go on decoding.
+    """
 
     def __init__(self, path: Path, entry: FileEntry) -> None:
         self.entry = entry
         self.descriptor = _create(path, entry.executable)
-        self._lock = threading.Lock()
-        self._remaining = len(entry.chunks)
+        self._writing = threading.Lock()
+        self._waiting: deque[tuple[Buffer, int]] = deque()
+        self._left_bytes = entry.size_bytes
         self._unflushed_bytes = 0
 
-    def wrote(self, chunk_count: int, size_bytes: int) -> Callable[[], None] | None:
-        """Count chunks that are done with, and return what is to be done about the disk, if anything."""
-        with self._lock:
-            self._remaining -= chunk_count
-            self._unflushed_bytes += size_bytes
-            if self._remaining == 0:
-                return self._finish
-            if self._unflushed_bytes >= _FLUSH_EVERY_BYTES:
-                self._unflushed_bytes = 0
-                return partial(os.fdatasync, self.descriptor)
-        return None
+    def write(self, raw: Buffer, offset: int) -> Iterator[Callable[[], None]]:
+        """Write a chunk, unless another thread is writing: then it does. Yield what is to be done about the disk."""
+        self._waiting.append((raw, offset))
+        # What is brought while the last one is written is seen by who brings it, or here.
+        while self._waiting and self._writing.acquire(blocking=len(self._waiting) > _MOST_WAITING):
+            try:
+                while self._waiting:
+                    raw, offset = self._waiting.popleft()
+                    _write(self.descriptor, raw, offset)
+                    self._left_bytes -= len(raw)
+                    self._unflushed_bytes += len(raw)
+                    if self._left_bytes == 0:
+                        yield self._finish
+                    elif self._unflushed_bytes >= _FLUSH_EVERY_BYTES:
+                        self._unflushed_bytes = 0
+                        yield partial(os.fdatasync, self.descriptor)
+            finally:
+                self._writing.release()
 
     def close(self) -> None:
         """Close the file if it is open: one that could not be written to its end still is."""

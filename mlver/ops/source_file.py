@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from mlver.chunks import Base, Guide
 from mlver.errors import MlverError
@@ -20,9 +21,13 @@ from mlver.store.storage import TICK_NS
 
 _Kind = tuple[str, str, int, bool]
 """A tensor's name but for numbers, its type, its columns, and whether it is a whole chunk of it or what is left."""
-_NUMBERS = re.compile(r"\d+")
 _TICK_SECONDS = TICK_NS / 1e9
 _HEAD_BYTES = 256
+
+
+@cache
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+", "#", name)
 
 
 class ChangedError(Exception):
@@ -68,7 +73,7 @@ class Reading:
             return None
         tensor = self.layout.tensors[span.tensor]
         is_whole = span.size_bytes == TENSOR_CHUNK_BYTES
-        kind = (_NUMBERS.sub("#", tensor.name), tensor.dtype, span.rows.columns, is_whole)
+        kind = (_without_numbers(tensor.name), tensor.dtype, span.rows.columns, is_whole)
         return self.guides.setdefault(kind, Guide())
 
     def learn(self, span: ChunkSpan, helped: bool) -> None:

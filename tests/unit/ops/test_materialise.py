@@ -1,0 +1,126 @@
+"""Large files, written by several threads at once."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from mlver.history.manifest import ChunkRef, FileEntry
+from mlver.ids import ChunkId, FileDigest
+from mlver.ops import materialise
+from mlver.ops.materialise import _LargeFile
+
+CHUNK = 1000
+COUNT = 400
+
+
+def large_file(path: Path) -> _LargeFile:
+    chunks = tuple(ChunkRef(ChunkId(bytes(32)), CHUNK) for _ in range(COUNT))
+    return _LargeFile(path, FileEntry(path.name, CHUNK * COUNT, FileDigest("0" * 64), chunks))
+
+
+def content(number: int) -> bytes:
+    return random.Random(number).randbytes(CHUNK)
+
+
+def test_what_many_threads_bring_is_all_written_and_flushed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(materialise, "_FLUSH_EVERY_BYTES", 50 * CHUNK)
+    file = large_file(tmp_path / "file")
+    flushes: list[Callable[[], None]] = []
+    at_once = threading.Barrier(8)
+
+    def bring(numbers: list[int]) -> None:
+        at_once.wait()
+        for number in numbers:
+            flushes.extend(file.write(content(number), number * CHUNK))
+
+    numbers = list(range(COUNT))
+    random.Random(0).shuffle(numbers)
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(bring, numbers[first::8]) for first in range(8)]:
+            done.result()
+    assert (tmp_path / "file").read_bytes() == b"".join(map(content, range(COUNT)))
+    assert len(flushes) == COUNT // 50
+    assert flushes.count(file._finish) == 1
+    assert flushes[-1] == file._finish
+    for flush in flushes:
+        flush()
+    assert file.descriptor == -1
+
+
+def test_who_brings_a_chunk_goes_on_while_another_thread_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = large_file(tmp_path / "file")
+    is_writing, may_go_on = threading.Event(), threading.Event()
+    write = os.pwrite
+
+    def slow(descriptor: int, data: bytes, offset: int) -> int:
+        is_writing.set()
+        assert may_go_on.wait(30)
+        return write(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: list(file.write(content(0), 0)))
+        assert is_writing.wait(30)
+        for number in range(1, materialise._MOST_WAITING + 1):
+            assert list(file.write(content(number), number * CHUNK)) == []
+        # There is an end to what waits: who brings more waits, too.
+        last = pool.submit(lambda: list(file.write(content(99), 99 * CHUNK)))
+        with pytest.raises(TimeoutError):
+            last.result(0.2)
+        may_go_on.set()
+        first.result()
+        last.result()
+    written = (tmp_path / "file").read_bytes()
+    for number in (*range(materialise._MOST_WAITING + 1), 99):
+        assert written[number * CHUNK : (number + 1) * CHUNK] == content(number)
+    file.close()
+
+
+def test_what_is_brought_just_before_the_writer_stops_is_written(tmp_path: Path) -> None:
+    file = large_file(tmp_path / "file")
+    lock = threading.Lock()
+
+    class Late:
+        """A lock before whose release another thread, which could not get it, has brought a chunk."""
+
+        acquire = lock.acquire
+        late = True
+
+        def release(self) -> None:
+            if self.late:
+                self.late = False
+                file._waiting.append((content(1), CHUNK))
+            lock.release()
+
+    file._writing = Late()  # type: ignore[assignment]
+    assert list(file.write(content(0), 0)) == []
+    assert (tmp_path / "file").read_bytes() == content(0) + content(1)
+    file.close()
+
+
+def test_thread_that_cannot_write_what_others_bring_fails_and_lets_them_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = large_file(tmp_path / "file")
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(OSError, match="No space"):
+            list(file.write(content(0), 0))
+    assert list(file.write(content(1), CHUNK)) == []
+    assert (tmp_path / "file").read_bytes()[CHUNK:] == content(1)
+    file.close()
