@@ -7,6 +7,7 @@ is known already. All others are read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from mlver.errors import MlverError
@@ -21,26 +22,36 @@ _WORTH_NOTING_BYTES = 1 << 20
 """Smaller packs are read as fast as they are asked about."""
 
 
-def written_ns(storage: Storage, pack: PackId, size_bytes: int) -> int | None:
-    """Return when a pack was written by the storage's clock, if a change from now on would show in that.
+def times_written(storage: Storage, packs: Mapping[PackId, int]) -> dict[PackId, int]:
+    """Return when packs were written by the storage's clock, of those of which a change from now on would show in that.
 
     Args:
-        storage: Where it is.
-        pack: Which one; it was published.
-        size_bytes: Its size.
+        storage: Where they are.
+        packs: The size in bytes of each; they were published.
     """
-    if size_bytes < _WORTH_NOTING_BYTES or not isinstance(storage, AsideStorage):
-        return None
+    if not isinstance(storage, AsideStorage):
+        return {}
+    large = [pack for pack, size_bytes in packs.items() if size_bytes >= _WORTH_NOTING_BYTES]
+    written = {pack: time_ns for pack in large if (time_ns := _modified_ns(storage, pack)) is not None}
+    if not written:
+        return {}
     with suppress(MlverError):
-        written = storage.modified_ns(pack_name(pack))
+        before_ns = storage.now_ns() - TICK_NS
         # Whole seconds are those of filesystems that know nothing finer.
-        if written is not None and written % 10**9 and storage.now_ns() - written > TICK_NS:
-            return written
+        return {pack: time_ns for pack, time_ns in written.items() if time_ns % 10**9 and time_ns < before_ns}
+    return {}
+
+
+def _modified_ns(storage: AsideStorage, pack: PackId) -> int | None:
+    with suppress(MlverError):
+        return storage.modified_ns(pack_name(pack))
     return None
 
 
 class FreshPacks:
-    """Tells which packs need not be read. Each is looked at once, so make one a command. Safe in any thread.
+    """Tells which packs need not be read. Each is looked at once, and the time too: make one a command.
+
+    Safe in any thread.
 
     Args:
         storage: Where they are.
@@ -51,6 +62,7 @@ class FreshPacks:
         self._storage = storage
         self._index = index
         self._known: dict[PackId, bool] = {}
+        self._began_ns: int | None = None
 
     def __contains__(self, pack: PackId) -> bool:
         if pack not in self._known:
@@ -64,10 +76,12 @@ class FreshPacks:
         size_bytes, written = told
         name = pack_name(pack)
         try:
+            if self._began_ns is None:
+                self._began_ns = self._storage.now_ns()
             return (
                 self._storage.modified_ns(name) == written
                 and self._storage.size(name) == size_bytes
-                and 0 <= self._storage.now_ns() - written < _DAY_NS
+                and 0 <= self._began_ns - written < _DAY_NS
             )
         except MlverError:
             return False  # who reads it is told why

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from mlver.chunks.encoding import Level, Originals, Piece, encode_chunk
-from mlver.chunks.fresh import written_ns
+from mlver.chunks.fresh import times_written
 from mlver.chunks.reader import ChunkReader
 from mlver.digests import chunk_id
 from mlver.ids import ChunkId, PackId
@@ -174,7 +174,7 @@ class ChunkWriter:
             self._storage.sync(PACKS_FOLDER)
         self._index.add_packs(
             {pack: (staged.size_bytes, entries) for pack, staged, entries in self._committed},
-            {pack: written_ns(self._storage, pack, staged.size_bytes) for pack, staged, _ in self._committed},
+            times_written(self._storage, {pack: staged.size_bytes for pack, staged, _ in self._committed}),
         )
         self._committed.clear()
 

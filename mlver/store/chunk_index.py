@@ -120,7 +120,7 @@ class ChunkIndex:
     def add_packs(
         self,
         packs: Mapping[PackId, tuple[int, Sequence[PackEntry]]],
-        written_ns: Mapping[PackId, int | None] = MappingProxyType({}),
+        written_ns: Mapping[PackId, int] = MappingProxyType({}),
     ) -> None:
         """Make the chunks of several packs known at once.
 

@@ -87,6 +87,13 @@ MUTANTS = (
         (f"{_ORDER}[pull]", f"{_CRASH}[pull]"),
     ),
     Mutant(
+        "what is brought as the writer of a file stops is not written",
+        "mlver/ops/materialise.py",
+        "        while self._waiting and self._writing.acquire(",
+        "        if self._waiting and self._writing.acquire(",
+        ("tests/unit/ops/test_materialise.py",),
+    ),
+    Mutant(
         "a pull into a folder does not flush the folders it makes there",
         "mlver/ops/placing.py",
         "                os.mkdir(part, dir_fd=descriptor)\n                os.fsync(descriptor)\n",
@@ -364,7 +371,7 @@ MUTANTS = (
     Mutant(
         "a pack is fresh forever",
         "mlver/chunks/fresh.py",
-        "                and 0 <= self._storage.now_ns() - written < _DAY_NS\n",
+        "                and 0 <= self._began_ns - written < _DAY_NS\n",
         "",
         ("tests/unit/test_fresh_packs.py",),
     ),

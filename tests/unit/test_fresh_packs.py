@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlver.chunks import Base, ChunkReader, ChunkWriter, Piece
-from mlver.chunks.fresh import FreshPacks, written_ns
+from mlver.chunks.fresh import FreshPacks, times_written
 from mlver.digests import Buffer, chunk_id
 from mlver.ids import ChunkId, PackId
 from mlver.store import tables
@@ -153,16 +153,30 @@ def test_each_pack_is_looked_at_once(storage: FaultyStorage, index: ChunkIndex, 
     assert storage.calls.count(("modified", pack_name(pack))) == 1
 
 
+def test_the_time_is_asked_for_once(storage: FaultyStorage, tmp_path: Path, index: ChunkIndex, pack: PackId) -> None:
+    other = PackId("0" * 64)
+    (tmp_path / pack_name(other)).write_bytes(bytes(1 << 21))
+    time.sleep(TICK_SECONDS)
+    storage.calls.clear()
+    assert times_written(storage, {pack: 1 << 21, other: 1 << 21}).keys() == {pack, other}
+    assert [kind for kind, _ in storage.calls].count("now") == 1
+    index.add_packs({other: (1 << 21, [])}, times_written(storage, {other: 1 << 21}))
+    storage.calls.clear()
+    fresh = FreshPacks(storage, index)
+    assert [pack in fresh, other in fresh] == [True, True]
+    assert [kind for kind, _ in storage.calls].count("now") == 1
+
+
 def test_it_is_not_noted_where_a_change_might_not_show(storage: FaultyStorage, pack: PackId, path: Path) -> None:
-    size_bytes = path.stat().st_size
-    assert written_ns(storage, pack, size_bytes) == path.stat().st_mtime_ns
-    assert written_ns(storage, pack, 1 << 19) is None, "not worth it"
-    assert written_ns(MemoryStorage(), pack, size_bytes) is None
+    packs = {pack: path.stat().st_size}
+    assert times_written(storage, packs) == {pack: path.stat().st_mtime_ns}
+    assert times_written(storage, {pack: 1 << 19}) == {}, "not worth it"
+    assert times_written(MemoryStorage(), packs) == {}
     storage.fail("modified", where=pack_name(pack))
-    assert written_ns(storage, pack, size_bytes) is None
+    assert times_written(storage, packs) == {}
     os.utime(path, (0, 10**9))
-    assert written_ns(storage, pack, size_bytes) is None, "whole seconds"
+    assert times_written(storage, packs) == {}, "whole seconds"
     path.write_bytes(path.read_bytes())
-    assert written_ns(storage, pack, size_bytes) is None, "just now"
+    assert times_written(storage, packs) == {}, "just now"
     path.unlink()
-    assert written_ns(storage, pack, size_bytes) is None
+    assert times_written(storage, packs) == {}
