@@ -52,7 +52,8 @@ enum {
     LOG_BITS = 16,     /* of the fraction of a logarithm */
     SHARE_BITS = 629146, /* a share takes 1.2 bytes, in these units of a bit */
     LOOKED_AT = 512,   /* columns of a sample of rows */
-    MOST_LEVEL = 255
+    MOST_LEVEL = 255,
+    ANY_LEVEL = 1 << 20 /* none is as far from zero */
 };
 
 #define ALL_ZERO INT32_MIN
@@ -82,6 +83,15 @@ typedef struct {
     i64 unshifted; /* the highest class without low bits */
     i64 coded;     /* classes below it are entropy-coded, the others make a plane */
 } Sorting;
+
+/* How a chunk's elements are sorted before their levels are known. */
+typedef struct {
+    i64 bits; /* of the mean residual of the highest class without low bits */
+    i64 unshifted;
+    i64 coded;
+    int32_t lowest; /* levels are moved up to this, */
+    int32_t highest; /* and down to this */
+} Cut;
 
 /* Symbols as they are coded: see `mlver.codec.entropy`. */
 typedef struct {
@@ -285,7 +295,7 @@ INLINE void mixed_bytes(const u8 *chosen_ones, const u8 *others, const u64 *chos
 /* Which loops these are: what does not fit the Python around it is not used. */
 EXPORT i64 mlver_abi(void)
 {
-    return 5;
+    return 6;
 }
 
 /* Whether this machine can run what was compiled with -mavx2 -mbmi2. */

@@ -55,33 +55,27 @@ INLINE int32_t NAME(level)(const T *values, const T *exponents, i64 count, T all
     return bit_length(sum / (SUM)count) + bits - ROOM + (int32_t)highest;
 }
 
-static void NAME(measure)(const T *restrict raw, const T *restrict expected, const T *restrict base,
-                          const Exponent *exponent, i64 count, T *restrict values, int32_t *levels)
+/* Writes the residuals of a block, and returns its level. */
+INLINE int32_t NAME(measure_block)(const T *restrict raw, const T *restrict expected, const T *restrict base,
+                                   const Exponent *exponent, i64 size, T *restrict block)
 {
     const int shift = (int)exponent->shift;
     const T mask = (T)exponent->mask;
-    for (i64 from = 0; from < count; from += BLOCK) {
-        i64 size = count - from < BLOCK ? count - from : BLOCK;
-        T *restrict block = values + from;
-        T kept[BLOCK], exponents[BLOCK], any = 0, all = 0;
-        NAME(residuals)(raw + from, expected + from, size, block);
-        for (i64 i = 0; i < size; i++)
-            any |= block[i];
-        if (!any) {
-            levels[from / BLOCK] = ALL_ZERO;
-            continue;
-        }
-        for (i64 i = 0; i < size; i++) {
+    T kept[BLOCK], exponents[BLOCK], any = 0, all = 0;
+    NAME(residuals)(raw, expected, size, block);
+    for (i64 i = 0; i < size; i++)
+        any |= block[i];
+    if (!any) return ALL_ZERO;
+    for (i64 i = 0; i < size; i++) {
 #if WIDTH == 1
-            kept[i] = block[i];
+        kept[i] = block[i];
 #else
-            kept[i] = block[i] >> ODD_BITS ? 0 : block[i];
+        kept[i] = block[i] >> ODD_BITS ? 0 : block[i];
 #endif
-            all |= kept[i];
-            exponents[i] = (T)(base[from + i] >> shift) & mask;
-        }
-        levels[from / BLOCK] = all ? NAME(level)(kept, exponents, size, all) : ALL_ODD;
+        all |= kept[i];
+        exponents[i] = (T)(base[i] >> shift) & mask;
     }
+    return all ? NAME(level)(kept, exponents, size, all) : ALL_ODD;
 }
 
 /* How many of a block's elements are coded, and how many have low bits; which, only where bytes are found fast. */
@@ -423,18 +417,28 @@ INLINE void NAME(sort_block)(const T *restrict values, const T *restrict base, c
     }
 }
 
-static void NAME(sort)(const T *restrict values, const T *restrict base, const Exponent *exponent,
-                       const Sorting *sorting, i64 count, u8 *plane, u8 *coded, u8 *symbols, T *escapes, u8 *low,
-                       i64 *sizes)
+/* Measures the residuals of blocks of a size and takes them apart. Inlined as `sort_block` is. */
+INLINE void NAME(sort_blocks)(const T *raw, const T *expected, const T *base, const Exponent *exponent, const Cut *cut,
+                              i64 from, i64 end, i64 size, int32_t *measured, NAME(Written) * to)
+{
+    for (; from < end; from += size) {
+        T block[BLOCK];
+        int32_t level = NAME(measure_block)(raw + from, expected + from, base + from, exponent, size, block);
+        measured[from / BLOCK] = level;
+        if (level == ALL_ZERO) continue;
+        level = level < cut->lowest ? cut->lowest : level > cut->highest ? cut->highest : level;
+        const Sorting sorting = {NULL, level + cut->unshifted - cut->bits, cut->unshifted, cut->coded};
+        NAME(sort_block)(block, base + from, exponent, &sorting, 0, size, to);
+    }
+}
+
+static void NAME(sort)(const T *raw, const T *expected, const T *base, const Exponent *exponent, const Cut *cut,
+                       i64 count, int32_t *measured, u8 *plane, u8 *coded, u8 *symbols, T *escapes, u8 *low, i64 *sizes)
 {
     NAME(Written) to = {plane, coded, symbols, low, escapes, 0, 0};
-    i64 from = 0;
-    for (; from + BLOCK <= count; from += BLOCK)
-        if (sorting->levels[from / BLOCK])
-            NAME(sort_block)(values + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], BLOCK, &to);
-    if (from < count && sorting->levels[from / BLOCK])
-        NAME(sort_block)(values + from, base + from, exponent, sorting, sorting->levels[from / BLOCK], count - from,
-                         &to);
+    const i64 whole = count / BLOCK * BLOCK;
+    NAME(sort_blocks)(raw, expected, base, exponent, cut, 0, whole, BLOCK, measured, &to);
+    NAME(sort_blocks)(raw, expected, base, exponent, cut, whole, count, count - whole, measured, &to);
     sizes[0] = to.plane - plane;
     sizes[1] = to.coded - coded;
     sizes[2] = to.escapes - escapes;

@@ -1,38 +1,34 @@
 /* Residuals of a chunk: measured and sorted in one call, decoded and merged in another. Part of kernel.c. */
 
-/* Turns levels as they are measured into those that are stored, and returns the least of the former. */
-static i64 store_levels(const int32_t *measured, i64 blocks, u8 *levels)
-{
-    i64 lowest = INT64_MAX;
-    for (i64 i = 0; i < blocks; i++)
-        lowest = measured[i] > ALL_ODD && measured[i] < lowest ? measured[i] : lowest;
-    lowest = lowest == INT64_MAX ? 0 : lowest;
-    for (i64 i = 0; i < blocks; i++) {
-        i64 level = (i64)measured[i] - lowest + 1;
-        level = level < 1 ? 1 : level > MOST_LEVEL ? MOST_LEVEL : level;
-        levels[i] = measured[i] == ALL_ZERO ? 0 : (u8)level;
-    }
-    return lowest;
-}
-
-/* Measures the residuals of a chunk and takes them apart. `values` and `measured` are room for the residuals, and for an
- * integer a block. Returns the origin of the levels. */
+/* Measures the residuals of a chunk and takes them apart. `measured` is room for an integer a block. Returns the origin of
+ * the levels. */
 EXPORT i64 mlver_sort(i64 width, const u8 *raw, const u8 *expected, const u8 *base, const Exponent *exponent, i64 bits,
-                      i64 unshifted, i64 coded, i64 count, u8 *values, int32_t *measured, u8 *levels, u8 *plane,
-                      u8 *classes, u8 *symbols, u8 *escapes, u8 *low, i64 *sizes)
+                      i64 unshifted, i64 coded, i64 count, int32_t *measured, u8 *levels, u8 *plane, u8 *classes,
+                      u8 *symbols, u8 *escapes, u8 *low, i64 *sizes)
 {
+    const i64 blocks = (count + BLOCK - 1) / BLOCK;
+    Cut cut = {bits, unshifted, coded, -ANY_LEVEL, ANY_LEVEL};
 #define CALL(w) \
-    measure##w((const void *)raw, (const void *)expected, (const void *)base, exponent, count, (void *)values, measured)
+    sort##w((const void *)raw, (const void *)expected, (const void *)base, exponent, &cut, count, measured, plane, \
+            classes, symbols, (void *)escapes, low, sizes)
     BY_WIDTH(CALL)
+    int32_t lowest = INT32_MAX, highest = INT32_MIN, some_odd = 0;
+    for (i64 i = 0; i < blocks; i++) {
+        some_odd |= measured[i] == ALL_ODD;
+        if (measured[i] <= ALL_ODD) continue;
+        lowest = measured[i] < lowest ? measured[i] : lowest;
+        highest = measured[i] > highest ? measured[i] : highest;
+    }
+    cut.lowest = lowest == INT32_MAX ? 0 : lowest;
+    cut.highest = cut.lowest + MOST_LEVEL - 1;
+    /* Levels out of this range are moved into it, which is known only now; hardly any chunk has some. */
+    if (some_odd || highest > cut.highest) BY_WIDTH(CALL)
 #undef CALL
-    const i64 lowest = store_levels(measured, (count + BLOCK - 1) / BLOCK, levels);
-    const Sorting sorting = {levels, lowest - 1 + unshifted - bits, unshifted, coded};
-#define CALL(w) \
-    sort##w((const void *)values, (const void *)base, exponent, &sorting, count, plane, classes, symbols, \
-            (void *)escapes, low, sizes)
-    BY_WIDTH(CALL)
-#undef CALL
-    return sorting.origin;
+    for (i64 i = 0; i < blocks; i++) {
+        int32_t level = measured[i] < cut.lowest ? cut.lowest : measured[i] > cut.highest ? cut.highest : measured[i];
+        levels[i] = measured[i] == ALL_ZERO ? 0 : (u8)(level - cut.lowest + 1);
+    }
+    return cut.lowest - 1 + unshifted - bits;
 }
 
 /* Undoes it, into `out` or, if there is none, to compare with `same`. `room` is for the slots of the entropy coder, and

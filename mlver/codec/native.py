@@ -41,7 +41,7 @@ LIBRARY = Path(__file__).parent / "_kernel.so"
 """Where the build puts the compiled kernel."""
 LIBRARY_AVX2 = Path(__file__).parent / "_kernel_avx2.so"
 """The same for machines that have AVX2: about twice as fast."""
-_ABI = 5
+_ABI = 6
 _SLOT_BYTES = 4 * MAX_CLASSES * SLOTS
 
 
@@ -117,7 +117,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "sparse_split": (_I, _P, _I, _I, _P, _P, _P),
     "sparse_join": (_I, _P, _P, _I, _P, _I, _P),
     "expect": (_I, _P, ctypes.POINTER(_Expectation), _I, _P),
-    "sort": (_I, _P, _P, _P, _EXPONENT, _I, _I, _I, _I, *(_P,) * 9),
+    "sort": (_I, _P, _P, _P, _EXPONENT, _I, _I, _I, _I, *(_P,) * 8),
     "merge": (_I, _P, _P, _EXPONENT, _SORTING, _I, ctypes.POINTER(_Residuals), _P, _P, _P),
     "place": (_I, _P, _P, _GRID, _I, _P, _P, _P, _P, _P, _P),
     "grid_classes": (_I, _P, _GRID, _I, _P),
@@ -307,11 +307,10 @@ def sort(values: Elements, expected: Elements, base: Elements, exponent: Exponen
     blocks = (count + BLOCK - 1) // BLOCK
     levels, parts = np.empty(blocks, np.uint8), np.empty((3, count), np.uint8)
     escapes, low = np.empty(count, values.dtype), np.empty(count * width + 8, np.uint8)
-    measured = _room.at(4 * blocks + count * width)
     sizes = (ctypes.c_int64 * 4)()
     origin = _call(
         "sort", width, _at(values), _at(expected), _at(base), _exponent(exponent), cut.bits, cut.unshifted, cut.coded,
-        count, measured + 4 * blocks, measured, _at(levels), *map(_at, parts), _at(escapes), _at(low), sizes,
+        count, _room.at(4 * blocks), _at(levels), *map(_at, parts), _at(escapes), _at(low), sizes,
     )  # fmt: skip
     in_plane, coded, escaped, low_bytes = sizes
     plane, classes, symbols = parts
