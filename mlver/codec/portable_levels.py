@@ -133,8 +133,8 @@ def merge(
         return False
     upper = np.empty(of_each.size, out.dtype)
     upper[~is_coded] = parts.plane
-    if parts.symbols is not None:
-        symbols = decode(of_each[is_coded].astype(np.uint8), parts.symbols)
+    if coded:
+        symbols = None if parts.symbols is None else decode(of_each[is_coded].astype(np.uint8), parts.symbols)
         if symbols is None:
             return False
         upper[is_coded] = symbols

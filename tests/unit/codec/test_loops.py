@@ -123,6 +123,7 @@ def test_sorted_residuals_of_other_sizes_are_refused(implementation: loops.Loops
         symbols = parts.symbols
         others += [
             parts._replace(coded=parts.coded - 1),
+            parts._replace(symbols=None),
             parts._replace(symbols=symbols._replace(words=np.append(symbols.words, np.uint16(0)))),
         ]
     for other in others:
