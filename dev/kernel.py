@@ -1,4 +1,4 @@
-"""Compiles the loops over elements, `kernel.c` in some rooms of mlver, to where `native.py` beside it looks for them.
+"""Compiles the loops over elements, `kernel.c` in some rooms of mlver, to where the Python beside it looks for them.
 
 `dev/build` runs this after an edit of the C files; building and installing mlver does by way of `dev/hatch_build.py`.
 It calls `$CC`, or `cc`, with `$CFLAGS` after its own flags. Without a compiler mlver works all the same, more slowly.

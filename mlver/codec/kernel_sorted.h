@@ -37,9 +37,11 @@ EXPORT i64 mlver_merge(i64 width, const u8 *expected, const u8 *base, const Expo
                        i64 count, const Residuals *parts, u32 *room, u8 *out, const u8 *same)
 {
     const i64 sizes[] = {parts->in_plane, parts->in_coded, parts->escaped, parts->low_bytes};
-    u8 *classes = (u8 *)(room + MAX_CLASSES * SLOTS), *symbols = classes + parts->in_coded;
+    u8 *symbols = NULL;
     if (parts->in_coded) {
+        u8 *classes = (u8 *)(room + MAX_CLASSES * SLOTS);
         i64 found;
+        symbols = classes + parts->in_coded;
 #define CALL(w) found = classes##w((const void *)base, exponent, sorting, count, classes, parts->in_coded)
         BY_WIDTH(CALL)
 #undef CALL

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mlver.codec import native, portable
+from mlver.codec import library, native, portable
 from mlver.codec.shapes import (
     Coded,
     Cut,
@@ -136,4 +136,4 @@ class Loops(Protocol):
         ...
 
 
-current: Loops = native if native.is_available() else portable
+current: Loops = native if library.is_available() else portable

@@ -110,7 +110,7 @@ class _Writer:
         return sum(entry.size_bytes for entry in batch)
 
     def _large(self, entry: FileEntry) -> Iterator[_Task]:
-        file = _LargeFile(self._folder / entry.path, entry)
+        file = _LargeFile(self._folder / entry.path, entry, self._flush_later)
         self._files.append(file)
         offset = 0
         for start in range(0, len(entry.chunks), _GROUP_CHUNKS):
@@ -121,10 +121,12 @@ class _Writer:
     def _write_chunks(self, file: _LargeFile, chunks: Sequence[ChunkRef], offset: int) -> int:
         start = offset
         for raw in self._read(file.entry, chunks):
-            for flush in file.write(raw, offset):
-                self._flushes.append(self._flusher.submit(flush))
+            file.write(raw, offset)
             offset += len(raw)
         return offset - start
+
+    def _flush_later(self, flush: Callable[[], None]) -> None:
+        self._flushes.append(self._flusher.submit(flush))
 
     def _read(self, entry: FileEntry, chunks: Sequence[ChunkRef]) -> Iterator[Buffer]:
         try:
@@ -138,18 +140,24 @@ class _LargeFile:
 
     A filesystem lets one thread write to a file at a time, and others spin until they may. So one thread writes what
     all bring, while they go on decoding.
+
+    Args:
+        path: Where it is to be; there is nothing yet.
+        entry: Which file it is.
+        flush_later: Takes what is to be done about the disk, in its order.
     """
 
-    def __init__(self, path: Path, entry: FileEntry) -> None:
+    def __init__(self, path: Path, entry: FileEntry, flush_later: Callable[[Callable[[], None]], None]) -> None:
         self.entry = entry
+        self._flush_later = flush_later
         self.descriptor = _create(path, entry.executable)
         self._writing = threading.Lock()
         self._waiting: deque[tuple[Buffer, int]] = deque()
         self._left_bytes = entry.size_bytes
         self._unflushed_bytes = 0
 
-    def write(self, raw: Buffer, offset: int) -> Iterator[Callable[[], None]]:
-        """Write a chunk, unless another thread is writing: then it does. Yield what is to be done about the disk."""
+    def write(self, raw: Buffer, offset: int) -> None:
+        """Write a chunk, unless another thread is writing: then it does."""
         self._waiting.append((raw, offset))
         # What is brought while the last one is written is seen by who brings it, or here.
         while self._waiting and self._writing.acquire(blocking=len(self._waiting) > _MOST_WAITING):
@@ -160,10 +168,10 @@ class _LargeFile:
                     self._left_bytes -= len(raw)
                     self._unflushed_bytes += len(raw)
                     if self._left_bytes == 0:
-                        yield self._finish
+                        self._flush_later(self._finish)
                     elif self._unflushed_bytes >= _FLUSH_EVERY_BYTES:
                         self._unflushed_bytes = 0
-                        yield partial(os.fdatasync, self.descriptor)
+                        self._flush_later(partial(os.fdatasync, self.descriptor))
             finally:
                 self._writing.release()
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlver import codec
-from mlver.codec import against, delta, grid, levels, loops, native, portable, residuals
+from mlver.codec import against, delta, grid, levels, library, loops, native, portable, residuals
 from mlver.codec.shapes import Cut, Expectation, Factors
 from mlver.errors import IntegrityError
 
@@ -268,7 +268,7 @@ def by(implementation: loops.Loops) -> Iterator[None]:
         loops.current = before
 
 
-@pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")
+@pytest.mark.skipif(not library.is_available(), reason="the kernel was not compiled: dev/build")
 @given(raw=st.one_of(st.binary(max_size=600), tensors()), dtype=DTYPES, effort=EFFORTS, data=st.data())
 def test_both_implementations_write_and_read_the_same(
     raw: bytes, dtype: str | None, effort: codec.Effort, data: st.DataObject
@@ -287,7 +287,7 @@ def test_both_implementations_write_and_read_the_same(
             assert bytes(codec.decode(*written[0], len(raw), base)) == raw
 
 
-@pytest.mark.parametrize("implementation", [native, portable] if native.is_available() else [portable])
+@pytest.mark.parametrize("implementation", [native, portable] if library.is_available() else [portable])
 @given(raw=tensors().filter(bool), dtype=DTYPES, effort=EFFORTS, data=st.data())
 def test_a_chunk_that_would_not_come_back_is_told(
     implementation: loops.Loops, raw: bytes, dtype: str | None, effort: codec.Effort, data: st.DataObject
@@ -301,7 +301,7 @@ def test_a_chunk_that_would_not_come_back_is_told(
         assert not codec.decodes_to(encoded, other, base)
 
 
-@pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")
+@pytest.mark.skipif(not library.is_available(), reason="the kernel was not compiled: dev/build")
 @given(raw=tensors(), cut=ENCODINGS, data=st.data())
 def test_both_implementations_refuse_the_same(raw: bytes, cut: Cut | str | None, data: st.DataObject) -> None:
     base = data.draw(descendants(raw))

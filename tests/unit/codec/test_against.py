@@ -17,6 +17,7 @@ from mlver.codec import (
     factors,
     grid,
     levels,
+    library,
     loops,
     native,
     planes,
@@ -590,7 +591,7 @@ def test_the_layout_of_factors_is_that_of_the_document() -> None:
     refused(codec.DELTA, stored(head[:12] + u32(len(large)) + large), 20, base)
 
 
-needs_kernel = pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")
+needs_kernel = pytest.mark.skipif(not library.is_available(), reason="the kernel was not compiled: dev/build")
 
 
 def assert_coded_alike(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mlver import codec
-from mlver.codec import against, grid, loops, native, portable
+from mlver.codec import against, grid, library, loops, native, portable
 from mlver.codec.shapes import SYMBOLS
 
-IMPLEMENTATIONS = [native, portable] if native.is_available() else [portable]
+IMPLEMENTATIONS = [native, portable] if library.is_available() else [portable]
 BOTH = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 KINDS = {"F32": "<u4", "BF16": "<u2", "F16": "<u2"}
 

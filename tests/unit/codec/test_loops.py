@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mlver import codec
-from mlver.codec import factors, levels, loops, native, portable, portable_entropy, residuals
+from mlver.codec import factors, levels, library, loops, native, portable, portable_entropy, residuals
 from mlver.codec.shapes import BLOCK, Coded, Cut, Exponent, Residuals, Sorted
 from mlver.errors import IntegrityError
 
-BOTH = pytest.mark.parametrize("implementation", [native, portable] if native.is_available() else [portable])
+BOTH = pytest.mark.parametrize("implementation", [native, portable] if library.is_available() else [portable])
 EXPONENT = Exponent(23, 0xFF)
 
 
@@ -169,20 +169,20 @@ def test_levels_that_are_too_far_apart_are_the_highest(implementation: loops.Loo
 
 def test_what_is_no_kernel_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "kernel.so").write_bytes(b"not a library")
-    assert native.load(tmp_path / "kernel.so") is None
-    assert native.load(tmp_path / "absent.so") is None
+    assert library.load(tmp_path / "kernel.so") is None
+    assert library.load(tmp_path / "absent.so") is None
 
 
-@pytest.mark.skipif(not native.is_available(), reason="the kernel was not compiled: dev/build")
+@pytest.mark.skipif(not library.is_available(), reason="the kernel was not compiled: dev/build")
 def test_the_kernel_for_every_machine_is_used_where_the_faster_one_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = native.load(native.LIBRARY)
+    plain = library.load(library.LIBRARY)
     assert plain is not None
     for has_avx2 in (0, 1):
         found = plain | {"has_avx2": lambda has_avx2=has_avx2: has_avx2}
-        monkeypatch.setattr(native, "load", lambda path, found=found: found if path == native.LIBRARY else None)
-        assert native._load_fastest() is found
-    monkeypatch.setattr(native, "load", lambda path: None)
-    assert native._load_fastest() is None
+        monkeypatch.setattr(library, "load", lambda path, found=found: found if path == library.LIBRARY else None)
+        assert library._load_fastest() is found
+    monkeypatch.setattr(library, "load", lambda path: None)
+    assert library._load_fastest() is None
 
 
 # What callers must not ask
