@@ -6,21 +6,23 @@
 
 EXPORT void mlver_count(const u8 *classes, const u8 *symbols, i64 count, u32 *counts)
 {
-    enum { CELLS = MAX_CLASSES * SYMBOLS };
-    u32 others[3][CELLS]; /* what is counted next must not wait for what was */
-    memset(counts, 0, CELLS * sizeof *counts);
-    memset(others, 0, sizeof others);
-    i64 i = 0;
-    for (; i + 4 <= count; i += 4) {
-        counts[classes[i] * SYMBOLS + symbols[i]]++;
-        others[0][classes[i + 1] * SYMBOLS + symbols[i + 1]]++;
-        others[1][classes[i + 2] * SYMBOLS + symbols[i + 2]]++;
-        others[2][classes[i + 3] * SYMBOLS + symbols[i + 3]]++;
+    enum { CELLS = MAX_CLASSES * SYMBOLS, APART = 4 };
+    u32 apart[APART][CELLS]; /* what is counted next must not wait for what was */
+    uint16_t cells[TILE];
+    memset(apart, 0, sizeof apart);
+    for (i64 from = 0; from < count; from += TILE) {
+        const i64 size = count - from < TILE ? count - from : TILE;
+        for (i64 i = 0; i < size; i++)
+            cells[i] = (uint16_t)(classes[from + i] << SYMBOL_BITS | symbols[from + i]);
+        i64 i = 0;
+        for (; i + APART <= size; i += APART)
+            for (i64 part = 0; part < APART; part++)
+                apart[part][cells[i + part]]++;
+        for (; i < size; i++)
+            apart[0][cells[i]]++;
     }
-    for (; i < count; i++)
-        counts[classes[i] * SYMBOLS + symbols[i]]++;
     for (i64 cell = 0; cell < CELLS; cell++)
-        counts[cell] += others[0][cell] + others[1][cell] + others[2][cell];
+        counts[cell] = apart[0][cell] + apart[1][cell] + apart[2][cell] + apart[3][cell];
 }
 
 /* The fractions of binary logarithms, in units of 2 ** -16, of 1 + i / 256. */
@@ -201,11 +203,14 @@ static u32 coded(u32 state, u32 reciprocal, u32 share, u32 start)
 
 #if defined(__AVX2__)
 /* Codes from four places, one by one: processors make a gather out of more steps than that. */
-INLINE __m256i four_codes(const Codes *codes, const u32 *places)
+INLINE __m256i four_codes(const Codes *codes, __m128i places)
 {
+    const u64 first = (u64)_mm_cvtsi128_si64(places), second = (u64)_mm_extract_epi64(places, 1);
     __m128i of[4];
-    for (int i = 0; i < 4; i++)
-        of[i] = _mm_loadl_epi64((const __m128i *)(codes->of + places[i]));
+    of[0] = _mm_loadl_epi64((const __m128i *)(codes->of + (u32)first));
+    of[1] = _mm_loadl_epi64((const __m128i *)(codes->of + (first >> 32)));
+    of[2] = _mm_loadl_epi64((const __m128i *)(codes->of + (u32)second));
+    of[3] = _mm_loadl_epi64((const __m128i *)(codes->of + (second >> 32)));
     __m128i low = _mm_unpacklo_epi64(of[0], of[1]), high = _mm_unpacklo_epi64(of[2], of[3]);
     return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
 }
@@ -232,10 +237,8 @@ static i64 encode_eight(const u8 *classes, const u8 *symbols, const Codes *codes
     __m256i at = _mm256_add_epi32(_mm256_mullo_epi32(class, _mm256_set1_epi32(SYMBOLS)), symbol);
     /* Half as many loads as if the two were apart; what is in the middle of each half comes out the other way round. */
     at = _mm256_permutevar8x32_epi32(at, _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7));
-    u32 places[8] __attribute__((aligned(32)));
-    _mm256_store_si256((__m256i *)places, at);
-    __m256 half = _mm256_castsi256_ps(four_codes(codes, places));
-    __m256 other = _mm256_castsi256_ps(four_codes(codes, places + 4));
+    __m256 half = _mm256_castsi256_ps(four_codes(codes, _mm256_castsi256_si128(at)));
+    __m256 other = _mm256_castsi256_ps(four_codes(codes, _mm256_extracti128_si256(at, 1)));
     __m256i both = _mm256_castps_si256(_mm256_shuffle_ps(half, other, 0xDD));
     __m256i reciprocal = _mm256_castps_si256(_mm256_shuffle_ps(half, other, 0x88));
     __m256i below = _mm256_and_si256(both, low), share = _mm256_add_epi32(below, one);
@@ -270,41 +273,43 @@ static int has_wide(void)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 }
 
-/* As `encode_eight` does, sixteen symbols; sixteen words are written. */
-WIDE static i64 encode_sixteen(const u8 *classes, const u8 *symbols, const Codes *codes, u32 *states, u16_any *end)
+/* As `encode_eight` does, the first lanes of a row, a multiple of sixteen; no words are written but those given. */
+WIDE static i64 encode_wide_row(const u8 *classes, const u8 *symbols, i64 lanes, const Codes *codes, u32 *states,
+                                u16_any *end)
 {
     const __m512i of_first = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-    const __m512i one = _mm512_set1_epi32(1);
-    __m512i state = _mm512_loadu_si512(states);
-    __m512i class = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)classes));
-    __m512i at = _mm512_slli_epi32(class, SYMBOL_BITS);
-    at = _mm512_add_epi32(at, _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)symbols)));
-    u32 places[16] __attribute__((aligned(64)));
-    _mm512_store_si512(places, at);
-    __m512i half = _mm512_castsi256_si512(four_codes(codes, places));
-    __m512i other = _mm512_castsi256_si512(four_codes(codes, places + 8));
-    half = _mm512_inserti64x4(half, four_codes(codes, places + 4), 1);
-    other = _mm512_inserti64x4(other, four_codes(codes, places + 12), 1);
-    __m512i reciprocal = _mm512_permutex2var_epi32(half, of_first, other);
-    __m512i both = _mm512_permutex2var_epi32(half, _mm512_add_epi32(of_first, one), other);
-    __m512i below = _mm512_and_si512(both, _mm512_set1_epi32(SLOTS - 1)), share = _mm512_add_epi32(below, one);
-    __mmask16 full = _mm512_cmpgt_epu32_mask(_mm512_srli_epi32(state, 32 - PROBABILITY_BITS), below);
-    int given = __builtin_popcount(full);
-    /* Turned so that they are the last of sixteen. */
-    const __m512i in_order = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    __m512i words = _mm512_maskz_compress_epi32(full, state);
-    words = _mm512_permutexvar_epi32(_mm512_add_epi32(in_order, _mm512_set1_epi32(given)), words);
-    _mm256_storeu_si256((__m256i *)(end - 16), _mm512_cvtepi32_epi16(words));
-    state = _mm512_mask_srli_epi32(state, full, state, 16);
-    __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(state, reciprocal), 32);
-    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(state, 32), _mm512_srli_epi64(reciprocal, 32));
-    __m512i whole = _mm512_mask_blend_epi32(0xAAAA, even, odd);
-    __m512i rest = _mm512_sub_epi32(state, _mm512_mullo_epi32(whole, share));
-    __mmask16 too_small = _mm512_cmpgt_epu32_mask(rest, below);
-    whole = _mm512_mask_add_epi32(whole, too_small, whole, one);
-    rest = _mm512_mask_sub_epi32(rest, too_small, rest, share);
-    state = _mm512_add_epi32(_mm512_slli_epi32(whole, PROBABILITY_BITS), rest);
-    _mm512_storeu_si512(states, _mm512_add_epi32(state, _mm512_srli_epi32(both, PROBABILITY_BITS)));
+    const __m512i low = _mm512_set1_epi32(SLOTS - 1), one = _mm512_set1_epi32(1);
+    const __m512i of_second = _mm512_add_epi32(of_first, one);
+    i64 given = 0;
+    for (i64 i = lanes - 16; i >= 0; i -= 16) {
+        __m512i state = _mm512_loadu_si512(states + i);
+        __m512i class = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(classes + i)));
+        __m512i at = _mm512_slli_epi32(class, SYMBOL_BITS);
+        at = _mm512_add_epi32(at, _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(symbols + i))));
+        __m256i left = _mm512_castsi512_si256(at), right = _mm512_extracti64x4_epi64(at, 1);
+        __m512i half = _mm512_castsi256_si512(four_codes(codes, _mm256_castsi256_si128(left)));
+        __m512i other = _mm512_castsi256_si512(four_codes(codes, _mm256_castsi256_si128(right)));
+        half = _mm512_inserti64x4(half, four_codes(codes, _mm256_extracti128_si256(left, 1)), 1);
+        other = _mm512_inserti64x4(other, four_codes(codes, _mm256_extracti128_si256(right, 1)), 1);
+        __m512i reciprocal = _mm512_permutex2var_epi32(half, of_first, other);
+        __m512i both = _mm512_permutex2var_epi32(half, of_second, other);
+        __m512i below = _mm512_and_si512(both, low), share = _mm512_add_epi32(below, one);
+        __mmask16 full = _mm512_cmpgt_epu32_mask(_mm512_srli_epi32(state, 32 - PROBABILITY_BITS), below);
+        __m256i words = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, state));
+        const int more = __builtin_popcount(full);
+        given += more;
+        _mm256_mask_storeu_epi16((void *)(end - given), (__mmask16)((1u << more) - 1), words);
+        state = _mm512_mask_srli_epi32(state, full, state, 16);
+        __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(state, reciprocal), 32);
+        __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(state, 32), _mm512_srli_epi64(reciprocal, 32));
+        __m512i whole = _mm512_mask_blend_epi32(0xAAAA, even, odd);
+        __m512i rest = _mm512_sub_epi32(state, _mm512_mullo_epi32(whole, share));
+        __mmask16 too_small = _mm512_cmpgt_epu32_mask(rest, below);
+        whole = _mm512_mask_add_epi32(whole, too_small, whole, one);
+        rest = _mm512_mask_sub_epi32(rest, too_small, rest, share);
+        state = _mm512_add_epi32(_mm512_slli_epi32(whole, PROBABILITY_BITS), rest);
+        _mm512_storeu_si512(states + i, _mm512_add_epi32(state, _mm512_srli_epi32(both, PROBABILITY_BITS)));
+    }
     return given;
 }
 #endif
@@ -327,10 +332,10 @@ static i64 encode_symbols(const u8 *classes, const u8 *symbols, i64 count, const
     for (i64 i = count; i > 0;) {
         lane = lane ? lane : lanes;
 #if defined(__AVX2__)
-        if (is_wide && lane % 16 == 0 && lane >= 16 && i >= 16) {
-            i -= 16;
-            lane -= 16;
-            at -= encode_sixteen(classes + i, symbols + i, &codes, states + lane, words + at);
+        if (is_wide && lane % 16 == 0) {
+            i -= lane;
+            at -= encode_wide_row(classes + i, symbols + i, lane, &codes, states, words + at);
+            lane = 0;
             continue;
         }
         /* As many words are free as symbols are left. */
@@ -381,17 +386,21 @@ static u32 advanced(u32 state, u32 slot)
 }
 
 #if defined(__AVX2__)
-/* Slots from eight places, one by one: processors make a gather out of more steps than that. */
-INLINE __m256i eight_slots(const u32 *slots, const u32 *places)
+/* Slots from four places, one by one: processors make a gather out of more steps than that. */
+INLINE __m128i four_slots(const u32 *slots, __m128i places)
 {
-    __m128i half[2];
-    for (int i = 0; i < 2; i++) {
-        half[i] = _mm_cvtsi32_si128((int)slots[places[4 * i]]);
-        half[i] = _mm_insert_epi32(half[i], (int)slots[places[4 * i + 1]], 1);
-        half[i] = _mm_insert_epi32(half[i], (int)slots[places[4 * i + 2]], 2);
-        half[i] = _mm_insert_epi32(half[i], (int)slots[places[4 * i + 3]], 3);
-    }
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(half[0]), half[1], 1);
+    const u64 first = (u64)_mm_cvtsi128_si64(places), second = (u64)_mm_extract_epi64(places, 1);
+    __m128i found = _mm_cvtsi32_si128((int)slots[(u32)first]);
+    found = _mm_insert_epi32(found, (int)slots[first >> 32], 1);
+    found = _mm_insert_epi32(found, (int)slots[(u32)second], 2);
+    return _mm_insert_epi32(found, (int)slots[second >> 32], 3);
+}
+
+INLINE __m256i eight_slots(const u32 *slots, __m256i places)
+{
+    __m128i low = four_slots(slots, _mm256_castsi256_si128(places));
+    __m128i high = four_slots(slots, _mm256_extracti128_si256(places, 1));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
 }
 
 /* Where the words go that the empty ones of eight lanes take, for each set of these. */
@@ -418,9 +427,7 @@ static i64 decode_row(const u8 *classes, u8 last, i64 lanes, const u32 *slots, u
         __m256i state = _mm256_loadu_si256((const __m256i *)(states + i));
         __m256i class = _mm256_cvtepu8_epi32(_mm_min_epu8(_mm_loadl_epi64((const __m128i *)(classes + i)), highest));
         __m256i at = _mm256_or_si256(_mm256_slli_epi32(class, PROBABILITY_BITS), _mm256_and_si256(state, low));
-        u32 places_of[8] __attribute__((aligned(32)));
-        _mm256_store_si256((__m256i *)places_of, at);
-        __m256i slot = eight_slots(slots, places_of);
+        __m256i slot = eight_slots(slots, at);
         __m256i symbol = _mm256_srli_epi32(slot, 24);
         __m128i narrow = _mm_packus_epi32(_mm256_castsi256_si128(symbol), _mm256_extracti128_si256(symbol, 1));
         _mm_storel_epi64((__m128i *)(symbols + i), _mm_packus_epi16(narrow, narrow));
@@ -452,10 +459,8 @@ WIDE static i64 decode_wide_row(const u8 *classes, u8 last, i64 lanes, const u32
         __m512i state = _mm512_loadu_si512(states + i);
         __m512i class = _mm512_cvtepu8_epi32(_mm_min_epu8(_mm_loadu_si128((const __m128i *)(classes + i)), highest));
         __m512i at = _mm512_or_si512(_mm512_slli_epi32(class, PROBABILITY_BITS), _mm512_and_si512(state, low));
-        u32 places[16] __attribute__((aligned(64)));
-        _mm512_store_si512(places, at);
-        __m512i slot = _mm512_castsi256_si512(eight_slots(slots, places));
-        slot = _mm512_inserti64x4(slot, eight_slots(slots, places + 8), 1);
+        __m512i slot = _mm512_castsi256_si512(eight_slots(slots, _mm512_castsi512_si256(at)));
+        slot = _mm512_inserti64x4(slot, eight_slots(slots, _mm512_extracti64x4_epi64(at, 1)), 1);
         _mm_storeu_si128((__m128i *)(symbols + i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(slot, 24)));
         __m512i share = _mm512_add_epi32(_mm512_and_si512(_mm512_srli_epi32(slot, PROBABILITY_BITS), low), one);
         state = _mm512_mullo_epi32(share, _mm512_srli_epi32(state, PROBABILITY_BITS));
