@@ -6,8 +6,8 @@
 
 EXPORT void mlver_count(const u8 *classes, const u8 *symbols, i64 count, u32 *counts)
 {
-    enum { CELLS = MAX_CLASSES * SYMBOLS, APART = 4 };
-    u32 apart[APART][CELLS]; /* what is counted next must not wait for what was */
+    enum { CELLS = MAX_CLASSES * SYMBOLS, APART = 8 };
+    u32 apart[CELLS][APART]; /* what is counted next must not wait for what was */
     uint16_t cells[TILE];
     memset(apart, 0, sizeof apart);
     for (i64 from = 0; from < count; from += TILE) {
@@ -17,12 +17,15 @@ EXPORT void mlver_count(const u8 *classes, const u8 *symbols, i64 count, u32 *co
         i64 i = 0;
         for (; i + APART <= size; i += APART)
             for (i64 part = 0; part < APART; part++)
-                apart[part][cells[i + part]]++;
+                apart[cells[i + part]][part]++;
         for (; i < size; i++)
-            apart[0][cells[i]]++;
+            apart[cells[i]][0]++;
     }
-    for (i64 cell = 0; cell < CELLS; cell++)
-        counts[cell] = apart[0][cell] + apart[1][cell] + apart[2][cell] + apart[3][cell];
+    for (i64 cell = 0; cell < CELLS; cell++) {
+        counts[cell] = 0;
+        for (i64 part = 0; part < APART; part++)
+            counts[cell] += apart[cell][part];
+    }
 }
 
 /* The fractions of binary logarithms, in units of 2 ** -16, of 1 + i / 256. */
@@ -33,10 +36,9 @@ static void fill_logs(u32 logs[256])
         logs[i] = 0;
         for (int bit = LOG_BITS - 1; bit >= 0; bit--) {
             value = value * value >> 30;
-            if (value >> 31) {
-                logs[i] |= 1u << bit;
-                value >>= 1;
-            }
+            u32 is_two = (u32)(value >> 31); /* a branch would be guessed wrong half of the time */
+            logs[i] |= is_two << bit;
+            value >>= is_two;
         }
     }
 }
