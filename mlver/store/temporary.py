@@ -17,9 +17,9 @@ from mlver.store.storage import Buffer
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_ONLY = 0o444
-WRITE_BYTES = 256 << 10
-"""The most that one call writes: for more, Linux looks for larger stretches of free memory, and where there are none it
-moves what is in the way, which can take longer than the writing."""
+WRITE_BYTES = 512 << 10
+"""The most that one call writes. For more, Linux looks for larger stretches of free memory, and where there are none it
+may move what is in the way, which can take longer than the writing; less makes threads wait for each other more often."""
 _MAX_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024)
 
 
