@@ -19,7 +19,7 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_ONLY = 0o444
 WRITE_BYTES = 512 << 10
 """The most that one call writes. For more, Linux looks for larger stretches of free memory, and where there are none it
-may move what is in the way, which can take longer than the writing; less makes threads wait for each other more often."""
+may move what is in the way, which can take longer than the writing; less makes threads wait for each other more."""
 _MAX_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024)
 
 
