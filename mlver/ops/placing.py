@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import socket
 import stat
@@ -65,7 +64,7 @@ def staging_folder(target: Path, beside: bool) -> Iterator[Path]:
     try:
         make_folder(parent)
         _sweep(parent, prefix)
-        staging = parent / f"{prefix}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        staging = parent / f"{prefix}{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
         staging.mkdir(mode=0o700)
     except OSError as error:
         raise _cannot_write(parent, error) from error

@@ -44,6 +44,13 @@ def test_only_the_called_command_is_imported(tmp_path: Path) -> None:
     assert not {"rich", "numpy", "fsspec", "pydantic"} & modules
 
 
+def test_pull_does_without_what_logs_tracebacks_by_itself(tmp_path: Path) -> None:
+    # hashlib does where one of its algorithms cannot be loaded, and `secrets` imports it.
+    modules = _modules(tmp_path, "pull", "--help")
+    assert "mlver.cli.commands.pull" in modules
+    assert not {"hashlib", "secrets"} & modules
+
+
 def test_completion_runs_without_typer(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "mlver", "__complete", "artifacts"],

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -87,7 +86,7 @@ class ReferenceCache:
     def keep(self, file: Path, digest: str) -> None:
         """Keep a copy of a checked file, if it fits. A cache that cannot be written is no reason to fail."""
         place = self._folder / digest.partition(":")[2]
-        partial = self._folder / f"{_PARTIAL}{os.getpid()}-{secrets.token_hex(8)}"
+        partial = self._folder / f"{_PARTIAL}{os.getpid()}-{os.urandom(8).hex()}"
         with contextlib.suppress(OSError):
             if file.stat().st_size > self._limit_bytes or place.exists():
                 return
