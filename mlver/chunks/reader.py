@@ -114,16 +114,22 @@ class ChunkReader:
         """
         return self._decode(chunk, places or Places(self._storage, {}), {})
 
-    def locate(self, chunks: Iterable[ChunkId]) -> Places:
-        """Return where chunks are that are known, and all that they rest on: by a look-up a step, not a chunk."""
-        places: dict[ChunkId, Location] = {}
+    def locate(self, chunks: Iterable[ChunkId], known: Mapping[ChunkId, Location] | None = None) -> Places:
+        """Return where chunks are that are known, and all that they rest on: by a look-up a step, not a chunk.
+
+        Args:
+            chunks: Their ids.
+            known: What a look-up of all of them found, if there was one.
+        """
         wanted = set(chunks)
-        for _ in range(MAX_BASE_DEPTH):
-            found = self._index.find_many(wanted)
-            places |= found
+        found = self._index.find_many(wanted) if known is None else {one: known[one] for one in wanted & known.keys()}
+        places = dict(found)
+        for _ in range(1, MAX_BASE_DEPTH):
             wanted = {base for place in found.values() for base in split_bases(place.entry.bases)} - places.keys()
             if not wanted:
                 break
+            found = self._index.find_many(wanted)
+            places |= found
         return Places(self._storage, places)
 
     def depth(self, chunk: ChunkId, places: Places) -> int | None:

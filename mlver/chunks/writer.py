@@ -116,13 +116,14 @@ class ChunkWriter:
             IntegrityError: What was encoded does not decode to what it was.
         """
         ids = [chunk_id(piece.raw) for piece in pieces]
-        known = self._index.find_many(ids)
+        likely = [chunk for piece in pieces if piece.base is not None for chunk in piece.base.chunks]
+        known = self._index.find_many([*ids, *likely])
         is_new = [
             (identity not in known or identity in self._lost) and identity not in self._written for identity in ids
         ]
         bases = [piece.base for piece, new in zip(pieces, is_new, strict=True) if new and piece.base is not None]
         needed = [chunk for base in bases for chunk in base.chunks]
-        places = self._reader.locate(needed)
+        places = self._reader.locate(needed, known)
         originals = self._originals.read(needed) if self._originals is not None else {}
         prepared = []
         for identity, piece, new in zip(ids, pieces, is_new, strict=True):

@@ -81,7 +81,7 @@ def encode(view: View, cut: Cut, in_haste: bool = False) -> tuple[Buffer, ...]:
         stored += entropy.encode(found.classes, found.symbols, _TABLES)
     stored.append(found.low.data)
     if found.escapes.size:
-        methods = (planes.BY_FRAME,) * width if in_haste else ()
+        methods = (*[planes.BY_FRAME] * (width - 1), planes.AS_IT_IS) if in_haste else ()
         stored += planes.encode_with(found.escapes.view(np.uint8).data, width, False, methods)[0]
     return (bytes(header), *stored, view.tail)
 

@@ -41,6 +41,8 @@ _SIGN_MOVED = 0x80
 _RAW, _ZSTD, _CONSTANT, _NIBBLES = 0, 1, 2, 3
 BY_FRAME = Method(_ZSTD, parameters="quick")
 """One zstd frame, for a plane so small that a trial of others takes longer."""
+AS_IT_IS = Method(_RAW)
+"""For a plane that is noise."""
 LENGTH_BYTES = 4
 _LENGTH = struct.Struct("<I")
 

@@ -17,6 +17,7 @@ from mlver.errors import IntegrityError, MlverError
 from mlver.history.manifest import ChunkRef, FileEntry
 from mlver.ops.parallel import WORKERS, run_ordered
 from mlver.ops.progress import Progress
+from mlver.store.allocation import allocate
 from mlver.store.temporary import WRITE_BYTES
 
 _BATCH_BYTES = 1 << 20
@@ -151,6 +152,7 @@ class _LargeFile:
         self.entry = entry
         self._flush_later = flush_later
         self.descriptor = _create(path, entry.executable)
+        allocate(self.descriptor, 0, entry.size_bytes)
         self._writing = threading.Lock()
         self._waiting: deque[tuple[Buffer, int]] = deque()
         self._left_bytes = entry.size_bytes

@@ -12,6 +12,7 @@ import os
 import zlib
 from collections.abc import Sequence
 
+from mlver.store.allocation import allocate
 from mlver.store.failures import storage_error
 from mlver.store.storage import Buffer
 
@@ -21,6 +22,9 @@ WRITE_BYTES = 512 << 10
 """The most that one call writes. For more, Linux looks for larger stretches of free memory, and where there are none it
 may move what is in the way, which can take longer than the writing; less makes threads wait for each other more."""
 _MAX_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024)
+_SMALL_BYTES = 1 << 20
+_ALLOCATED_BYTES = 16 << 20
+"""Room that a file which is no longer small is given at once; what it does not need, it gives back."""
 
 
 class TemporaryFile:
@@ -38,6 +42,7 @@ class TemporaryFile:
         self.name = f"{_host()}-{os.getpid()}-{os.urandom(8).hex()}"
         self.path = os.path.join(shown_as, self.name)
         self.size_bytes = 0
+        self._allocated_bytes = 0
         self._folder = folder
         self._descriptor: int | None = None
         try:
@@ -55,7 +60,11 @@ class TemporaryFile:
         descriptor = self._open()
         try:
             for first in range(0, len(buffers), _MAX_BUFFERS):
-                self.size_bytes += _write_all(descriptor, buffers[first : first + _MAX_BUFFERS])
+                some = buffers[first : first + _MAX_BUFFERS]
+                total = sum(memoryview(buffer).nbytes for buffer in some)
+                self._make_room(descriptor, total)
+                _write_all(descriptor, some, total)
+                self.size_bytes += total
         except OSError as error:
             self.discard()
             raise storage_error(error, "write", self.path) from error
@@ -66,8 +75,11 @@ class TemporaryFile:
         Raises:
             MlverError: They could not be made durable.
         """
+        descriptor = self._open()
         try:
-            os.fsync(self._open())
+            if self._allocated_bytes:
+                os.ftruncate(descriptor, self.size_bytes)
+            os.fsync(descriptor)
         except OSError as error:
             self.discard()
             raise storage_error(error, "write", self.path) from error
@@ -84,6 +96,14 @@ class TemporaryFile:
             pass
         finally:
             os.close(descriptor)
+
+    def _make_room(self, descriptor: int, size_bytes: int) -> None:
+        """Have room for so many bytes more, and some of those that come after them."""
+        start, end = max(self.size_bytes, self._allocated_bytes), self.size_bytes + size_bytes
+        if end > max(self._allocated_bytes, _SMALL_BYTES):
+            more = max(end - start, _ALLOCATED_BYTES)
+            allocate(descriptor, start, more)
+            self._allocated_bytes = start + more
 
     def _open(self) -> int:
         if self._descriptor is None:
@@ -145,16 +165,14 @@ def _host() -> str:
     return f"{zlib.crc32(os.fsencode(os.uname().nodename)):08x}"
 
 
-def _write_all(descriptor: int, buffers: Sequence[Buffer]) -> int:
-    """Write all buffers, however many calls the system wants, and return their size in bytes."""
-    total = sum(memoryview(buffer).nbytes for buffer in buffers)
+def _write_all(descriptor: int, buffers: Sequence[Buffer], total: int) -> None:
+    """Write all `total` bytes of buffers, however many calls the system wants."""
     written = 0
     while written < total:
         count = os.writev(descriptor, _next(buffers, written))
         if count == 0:
             raise OSError(errno.EIO, "nothing was written")
         written += count
-    return total
 
 
 def _next(buffers: Sequence[Buffer], written: int) -> list[memoryview]:
