@@ -7,7 +7,6 @@ steps deep already, the chunk is taken against the root of that chain instead.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -28,8 +27,7 @@ _AFRESH = 64
 """One chunk in so many is asked how it is best encoded, whatever those before it said."""
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(NamedTuple):
     """Stored elements that may resemble those of a chunk.
 
     Attributes:
@@ -67,8 +65,7 @@ class Guide:
         self._choice = choice or self._choice
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A chunk to be stored.
 
     Attributes:

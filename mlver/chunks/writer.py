@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from mlver.chunks.encoding import Level, Originals, Piece, encode_chunk
 from mlver.chunks.fresh import times_written
@@ -25,8 +24,7 @@ from mlver.store.storage import StagedBlob, Storage
 _UNCOMMITTED_PACKS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedChunk:
+class PreparedChunk(NamedTuple):
     """A chunk ready to be appended.
 
     Attributes:

@@ -7,8 +7,8 @@ is in question is done in full and the smallest is taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +53,7 @@ _DECODERS: dict[int, Callable[[Buffer, int, Buffer], memoryview]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """What is known of a chunk beside its bytes.
 
     Attributes:
@@ -110,7 +109,7 @@ def _as_before(raw: Buffer, place: Place, base: Buffer, effort: Effort, choice: 
         return None  # which of the two suits a chunk differs from one to the next
     if effort != "fast" and residuals.steps_of(view.values, view.base, place.dtype, place.columns) is not None:
         return None
-    view = view if choice.by_exponent else replace(view, exponent=Exponent())
+    view = view if choice.by_exponent else view._replace(exponent=Exponent())
     if choice.encoding == DELTA:
         encoded = _delta(view, place, choice)
     elif choice.encoding == GRID:
@@ -148,8 +147,7 @@ def decodes_to(encoded: Encoded, raw: Buffer, base: Buffer) -> bool:
     return np.array_equal(np.frombuffer(again, np.uint8), np.frombuffer(raw, np.uint8))
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
+class _Trial(NamedTuple):
     """What an encoding of a view would take, about, by a sample."""
 
     view: View
@@ -192,7 +190,7 @@ def _trials(plain: View, place: Place, effort: Effort) -> tuple[int, list[_Trial
             least = min(least, trials[-1], key=lambda trial: trial.size_bytes)
     if plain.exponent.mask and (effort == "max" or least.size_bytes > sample.values.nbytes * _CLEAR):
         # Of elements that hardly resemble their base, or moved by a factor, the exponent says nothing.
-        trials.append(_levels_trial(replace(least.view, exponent=Exponent())))
+        trials.append(_levels_trial(least.view._replace(exponent=Exponent())))
     return sample.values.nbytes, trials
 
 
@@ -236,12 +234,11 @@ def _with_choice(
     if encoded.choice is not None or not _tells(raw_bytes, place):
         return encoded
     told, part = view.expectation, encoded.size_bytes / raw_bytes
-    return replace(
-        encoded,
+    return encoded._replace(
         choice=Choice(
             encoded.encoding, part, methods, told.table is not None, told.steps is not None, told.factors is not None,
             view.exponent.mask > 0, is_coded,
-        ),
+        )
     )  # fmt: skip
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from mlver.codec import frames
 from mlver.codec.encoded import ELEMENT_BYTES, PLANES, RAW, SPARSE, WHOLE_BYTES, ZSTD, Choice, Encoded
 from mlver.codec.frames import Buffer
@@ -79,7 +77,7 @@ def _encode_elements(raw: Buffer, element_bytes: int, move_sign: bool) -> Encode
         parts, methods = planes.encode_with(raw, element_bytes, move_sign)
         encoded = Encoded(PLANES, parts)
         if len(raw) > WHOLE_BYTES:
-            encoded = replace(encoded, choice=Choice(PLANES, encoded.size_bytes / len(raw), methods))
+            encoded = encoded._replace(choice=Choice(PLANES, encoded.size_bytes / len(raw), methods))
     return encoded if encoded.size_bytes < len(raw) else Encoded(RAW, (raw,))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from mlver.codec.frames import Buffer
@@ -47,8 +46,7 @@ class Method(NamedTuple):
     parameters: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """How a chunk was encoded, for those after it of its kind: finding that out takes longer than doing it.
 
     Attributes:
@@ -76,8 +74,7 @@ class Choice:
         return abs(size_bytes / raw_bytes - self.part) <= max(self.part * _ABOUT, _LITTLE)
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A chunk as it is stored.
 
     Attributes:

@@ -25,8 +25,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -133,8 +132,7 @@ def _moved(old: npt.NDArray[np.float32], new: npt.NDArray[np.float32]) -> Matrix
     return moved
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(NamedTuple):
     """What was added to whole rows.
 
     Attributes:

@@ -41,8 +41,8 @@ them, 2 ** -j for symbol j. `known_shares` says how they are rounded.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -281,8 +281,7 @@ def _with_depths(classes: Plane, depths: int) -> Plane:
     return np.append(classes, np.full(depths, DEPTH_CLASS, np.uint8))
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(NamedTuple):
     """A payload, read: all that is needed to put elements back, and the bytes after the last one."""
 
     parts: OnGrid

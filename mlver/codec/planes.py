@@ -26,8 +26,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -176,8 +175,7 @@ def decode_values(reader: Reader, count: int, element_bytes: int) -> Elements:
     return values
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(NamedTuple):
     """How one plane is stored; `argument` is the constant value or the window's start."""
 
     method: int

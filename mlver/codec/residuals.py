@@ -30,8 +30,7 @@ do not come up, and second moments do. A step in units of the last place depends
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -65,8 +64,7 @@ _STORED_BITS = 15
 _MOST_STEP = (1 << _STORED_BITS) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """A chunk, or a sample of one, and what is expected of it.
 
     Attributes:
@@ -87,7 +85,7 @@ class View:
 
     def expecting(self, expectation: Expectation) -> View:
         """Return the same with something else expected of it."""
-        return replace(self, expectation=expectation, expected=expected(self.base, expectation))
+        return self._replace(expectation=expectation, expected=expected(self.base, expectation))
 
 
 def aligned(base: Buffer, size_bytes: int) -> Buffer:

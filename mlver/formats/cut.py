@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlver.formats.layout import NO_ROWS, Layout, Rows, Tensor, rows_at
 
@@ -26,8 +25,7 @@ AVERAGE_CHUNK_BYTES = 1 << 18
 MAX_CHUNK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkSpan:
+class ChunkSpan(NamedTuple):
     """One chunk of a file, not yet read.
 
     Attributes:
@@ -45,8 +43,7 @@ class ChunkSpan:
     rows: Rows = NO_ROWS
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """A stretch of a file that is cut in one way.
 
     Attributes:

@@ -8,13 +8,12 @@ never opened.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlver.formats.layout import ExternalTensor, FormatError, Layout, Tensor, checked_layout
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
+class Beside(NamedTuple):
     """What the other files of a version say of one.
 
     Attributes:

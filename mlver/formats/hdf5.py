@@ -48,7 +48,7 @@ def parse_keras(source: ByteSource, weights: Member) -> Layout:
     """
     start = locate(source, weights)
     inside = parse_hdf5(_Part(source, start, weights.size))
-    tensors = tuple(replace(tensor, offset=tensor.offset + start) for tensor in inside.tensors)
+    tensors = tuple(tensor._replace(offset=tensor.offset + start) for tensor in inside.tensors)
     return checked_layout(replace(inside, format="keras", tensors=tensors), source.size_bytes)
 
 
@@ -116,7 +116,7 @@ class _Walk:
     def _again(self, name: str, tensor: Tensor | None) -> None:
         """Enter a dataset under a name of it."""
         if tensor is not None:
-            self.tensors.append(replace(tensor, name=self._names.add(name or LONE_TENSOR_NAME)))
+            self.tensors.append(tensor._replace(name=self._names.add(name or LONE_TENSOR_NAME)))
 
 
 def _root(cursor: Cursor) -> int:

@@ -36,8 +36,7 @@ class ByteSource(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A named array and the stretch of the file that holds its bytes.
 
     Attributes:
@@ -61,8 +60,7 @@ class Tensor:
     anonymous: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """A named array that lies inside the bytes of a `Tensor`: tied weights, slices of a flat storage.
 
     Attributes:
@@ -115,8 +113,7 @@ def rows_at(shape: tuple[int, ...], order: str, size_bytes: int, start: int) -> 
     return Rows(columns, start * elements // size_bytes % columns)
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalTensor:
+class ExternalTensor(NamedTuple):
     """A named array whose bytes lie in another file.
 
     Attributes:

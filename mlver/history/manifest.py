@@ -12,9 +12,8 @@ import posixpath
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlver.digests import canonical_json, file_digest, manifest_id, weights_digest
 from mlver.errors import IntegrityError, MlverError, NotFoundError
@@ -40,16 +39,14 @@ _MIN_BYTES_A_VALUE = 12
 """On average, of larger manifests. Entries of files and tensors have 20 or more; `{}` becomes an object of 64."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkRef:
+class ChunkRef(NamedTuple):
     """One chunk of a file: its identity and raw length in bytes."""
 
     id: ChunkId
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
+class FileEntry(NamedTuple):
     """One file of a version.
 
     Attributes:
@@ -83,8 +80,7 @@ class FileEntry:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
+class TensorEntry(NamedTuple):
     """One tensor: `size_bytes` bytes at `offset` of file number `file` of the manifest.
 
     Attributes:
@@ -104,8 +100,7 @@ class TensorEntry:
     anonymous: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """A version's content.
 
     Attributes:
@@ -158,7 +153,7 @@ def build_manifest(
     ordered = sorted(files, key=lambda pair: pair[0].path)
     entries = tuple(entry for entry, _ in ordered)
     tensors = tuple(
-        replace(tensor, file=number)
+        tensor._replace(file=number)
         for number, (_, tensors) in enumerate(ordered)
         for tensor in sorted(tensors, key=lambda tensor: (tensor.offset, tensor.name))
     )

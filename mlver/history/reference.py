@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlver.names import path_problem
 
@@ -16,8 +15,7 @@ _DIGEST = re.compile(r"blake3:[0-9a-f]{64}")
 _MAX_MARK = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class ReferenceEntry:
+class ReferenceEntry(NamedTuple):
     """A file that stays where it is.
 
     Attributes:

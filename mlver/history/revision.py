@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlver.errors import NotFoundError, UsageError
 from mlver.history.index import VersionIndex
@@ -26,8 +26,7 @@ _CALL = re.compile(r"(?:(?P<name>[^:@()]+)[:@])?(?P<selection>(?:max|min)\s*\(.*
 _STEPS = re.compile(r"(?P<base>.*)~(?P<steps>[0-9]{0,18})", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """What a revision names.
 
     Attributes:

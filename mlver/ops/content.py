@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mlver.chunks import ChunkWriter, Level
 from mlver.digests import blake3_hex
@@ -185,7 +185,7 @@ def find_untouched(repository: OpenRepository, sources: Sequence[Source]) -> dic
             manifests[identity] = _describe_all(repository, identity)
         if stored_path in manifests[identity] and manifests[identity][stored_path][0].format != EXTERNAL_FORMAT:
             entry, tensors = manifests[identity][stored_path]
-            found[source.path] = (replace(entry, path=source.path), tensors)
+            found[source.path] = (entry._replace(path=source.path), tensors)
     stored = repository.chunk_index.find_many({chunk.id for entry, _ in found.values() for chunk in entry.chunks})
     return {
         path: (entry, tensors)

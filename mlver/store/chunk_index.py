@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
 from types import MappingProxyType
@@ -41,8 +40,7 @@ class Location(NamedTuple):
     entry: PackEntry
 
 
-@dataclass(frozen=True, slots=True)
-class Refresh:
+class Refresh(NamedTuple):
     """What `ChunkIndex.refresh` found.
 
     Attributes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import xxhash
 
@@ -30,8 +30,7 @@ HEADER_BYTES = FIXED.size + CHECKSUM.size
 _BASES_BYTES = range(0, (MAX_BASES + 1) * DIGEST_SIZE, DIGEST_SIZE)
 
 
-@dataclass(frozen=True, slots=True)
-class FrameHeader:
+class FrameHeader(NamedTuple):
     """What a frame says of its payload.
 
     Attributes:
@@ -47,8 +46,7 @@ class FrameHeader:
     bases: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """A frame ready to be appended to a pack: `head` and then `parts` are its bytes.
 
     Attributes:

@@ -75,11 +75,10 @@ class TemporaryFile:
         Raises:
             MlverError: They could not be made durable.
         """
-        descriptor = self._open()
         try:
             if self._allocated_bytes:
-                os.ftruncate(descriptor, self.size_bytes)
-            os.fsync(descriptor)
+                os.ftruncate(self._open(), self.size_bytes)
+            os.fsync(self._open())
         except OSError as error:
             self.discard()
             raise storage_error(error, "write", self.path) from error

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -108,7 +107,7 @@ def _manifests() -> list[bytes]:
     tensor = TensorEntry("t", "F32", (1,), "blake3-tensor:" + "0" * 64, 1, 0, 4)
     file = decode_manifest(canonical_json(document), manifest_id(canonical_json(document))).files[0]
     with_tensor = encode_manifest(
-        build_manifest([(replace(file, format="safetensors"), [replace(tensor, file=0)])], [])
+        build_manifest([(file._replace(format="safetensors"), [tensor._replace(file=0)])], [])
     )
     others = [document, document | {"references": [reference], "folders": ["e"]}]
     return [with_tensor, *(canonical_json(each) for each in others)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,7 +43,7 @@ def test_differences_come_back_through_the_second_reader(dtype: str, scale: floa
     seen: Counter[str] = Counter()
     plain = against.plain_view(raw, dtype, residuals.aligned(base, len(raw)))
     steps = Expectation(None, 0, (np.arange(50, dtype="<i2") - 20) * 999, 90, plain.exponent)
-    views = [plain, replace(plain, expectation=steps, expected=residuals.expected(plain.base, steps))]
+    views = [plain, plain._replace(expectation=steps, expected=residuals.expected(plain.base, steps))]
     for view in views:
         payload = b"".join(delta.encode(view))
         assert reader.decode(codec.DELTA, payload, len(raw), seen, base) == raw
@@ -79,7 +78,7 @@ def test_grids_come_back_through_the_second_reader(dtype: str, columns: int, cou
     plain = against.plain_view(raw, dtype, residuals.aligned(base, len(raw)))
     steps = Expectation(None, 0, (np.arange(50, dtype="<i2") - 20) * 999, 90, plain.exponent)
     seen: Counter[str] = Counter()
-    for view in (plain, replace(plain, expectation=steps, expected=residuals.expected(plain.base, steps))):
+    for view in (plain, plain._replace(expectation=steps, expected=residuals.expected(plain.base, steps))):
         payload = b"".join(grid.encode(view, dtype, columns))
         assert bytes(codec.decode(codec.GRID, payload, len(raw), base)) == raw
         assert reader.decode(codec.GRID, payload, len(raw), seen, base) == raw
@@ -104,7 +103,7 @@ def test_factors_come_back_through_the_second_reader(kind: str, column: int) -> 
     seen: Counter[str] = Counter()
     for exponent in (-46, -80, 80, -1000):
         told = Expectation(factors=Factors(int(kind == "BF16"), column, of_rows, of_columns, exponent))
-        view = replace(plain, expectation=told, expected=residuals.expected(plain.base, told))
+        view = plain._replace(expectation=told, expected=residuals.expected(plain.base, told))
         payload = b"".join(delta.encode(view))
         assert bytes(codec.decode(codec.DELTA, payload, len(raw), values.tobytes())) == raw
         assert reader.decode(codec.DELTA, payload, len(raw), seen, values.tobytes()) == raw

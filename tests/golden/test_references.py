@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ def documents(number: int) -> list[reader.Json]:
     """Return the references of a version as docs/format.md says."""
     found = []
     for reference in VERSIONS[number]:
-        fields = asdict(reference)
+        fields = reference._asdict()
         fields["size"] = fields.pop("size_bytes")
         found.append({name: value for name, value in fields.items() if value is not None})
     return found

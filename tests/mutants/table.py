@@ -51,6 +51,13 @@ MUTANTS = (
         ("tests/unit/store/test_local_faults.py::test_a_file_whose_flush_failed_is_never_flushed_again",),
     ),
     Mutant(
+        "room on the disk is kept that nothing needs",
+        "mlver/store/temporary.py",
+        "                os.ftruncate(self._open(), self.size_bytes)\n",
+        "                pass\n",
+        ("tests/unit/store/test_local.py",),
+    ),
+    Mutant(
         "the folder of an event is not flushed",
         _LOCAL,
         "the caller will rely on it.\n            os.fsync(folder)\n",

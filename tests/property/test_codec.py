@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,7 +146,7 @@ def factored(view: residuals.View, dtype: str, columns: int, column: int) -> res
     integers = [source.integers(-(1 << 23), 1 << 23, (1, many), dtype="<i4") for many in (rows, columns)]
     found = Factors(int(dtype == "BF16"), column % columns, integers[0], integers[1], -60)
     told = Expectation(factors=found)
-    return replace(view, expectation=told, expected=residuals.expected(view.base, told))
+    return view._replace(expectation=told, expected=residuals.expected(view.base, told))
 
 
 @st.composite
@@ -164,7 +163,7 @@ def views(draw: st.DrawFn, raw: bytes, base: bytes) -> residuals.View:
     expectation = Expectation(
         view.expectation.table, view.expectation.table_shift, steps, draw(st.integers(-100, 200)), view.exponent
     )
-    return replace(view, expectation=expectation, expected=residuals.expected(view.base, expectation))
+    return view._replace(expectation=expectation, expected=residuals.expected(view.base, expectation))
 
 
 ON_GRID = {2: ("BF16", "F16"), 4: ("F32",)}

@@ -49,7 +49,7 @@ class ReferenceUses:
     def add(self, references: Iterable[ReferenceEntry], versions: Sequence[str]) -> None:
         """Note that versions have these references."""
         for reference in references:
-            paths, names = self._uses.setdefault(replace(reference, path=""), (set(), {}))
+            paths, names = self._uses.setdefault(reference._replace(path=""), (set(), {}))
             paths.add(reference.path)
             names.update(dict.fromkeys(versions))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,7 +191,7 @@ def forms(raw: bytes, base: bytes, dtype: str) -> list[tuple[int, bytes]]:
     """Return both encodings of a chunk in every way, whichever would be chosen."""
     plain = against.plain_view(raw, dtype, base)
     steps = Expectation(None, 0, np.arange(-50, 50, dtype="<i2") * 300, 100, plain.exponent)
-    views = [plain, replace(plain, expectation=steps, expected=residuals.expected(plain.base, steps))]
+    views = [plain, plain._replace(expectation=steps, expected=residuals.expected(plain.base, steps))]
     found = [(codec.DELTA, b"".join(delta.encode(view))) for view in views]
     for cut in (levels.PLANE, levels.CODED):
         found += [(codec.LEVELS, b"".join(levels.encode(view, cut))) for view in views]
@@ -817,7 +816,7 @@ def test_chunk_whose_columns_moved_alike_follows_none() -> None:
     assert first.choice is not None
     assert first.choice.has_steps
     raw, base = moved(2)
-    plain = replace(first.choice, has_steps=False)
+    plain = first.choice._replace(has_steps=False)
     afresh = codec.encode(raw, "F32", base, "balanced", columns=512)
     for choice in (first.choice, plain):
         followed = codec.encode(raw, "F32", base, "balanced", columns=512, choice=choice)

@@ -27,7 +27,7 @@ def changed(**fields: Any) -> bytes:
 
 
 def test_references_come_back_sorted() -> None:
-    manifest = build_manifest([], [], [GOOD, replace(GOOD, path="A", etag=None, version=None)])
+    manifest = build_manifest([], [], [GOOD, GOOD._replace(path="A", etag=None, version=None)])
     data = encode_manifest(manifest)
     assert [reference.path for reference in manifest.references] == ["A", "a/b"]
     assert decode_manifest(data, manifest_id(data)) == manifest
@@ -95,9 +95,9 @@ def test_whatever_a_reference_holds_is_read_or_refused(fields: dict[str, Any]) -
 
 def test_a_path_is_a_file_or_a_reference() -> None:
     for manifest in (
-        Manifest((), ("a",), (), None, (replace(GOOD, path="a"),)),
+        Manifest((), ("a",), (), None, (GOOD._replace(path="a"),)),
         Manifest((), (), (), None, (GOOD, GOOD)),
-        Manifest((), (), (), None, (GOOD, replace(GOOD, path="a/a"))),
+        Manifest((), (), (), None, (GOOD, GOOD._replace(path="a/a"))),
     ):
         data = encode_manifest(manifest)
         with pytest.raises(IntegrityError):

@@ -15,6 +15,7 @@ from mlver.history.manifest import ChunkRef, FileEntry
 from mlver.ids import ChunkId, FileDigest
 from mlver.ops import materialise
 from mlver.ops.materialise import _LargeFile
+from mlver.store.allocation import allocate
 
 CHUNK = 1000
 COUNT = 400
@@ -55,6 +56,19 @@ def test_what_many_threads_bring_is_all_written_and_flushed_once(
     for flush in flushes:
         flush()
     assert file.descriptor == -1
+
+
+def test_a_large_file_has_room_for_all_of_it_from_the_start(tmp_path: Path) -> None:
+    probe = os.open(tmp_path / "probe", os.O_WRONLY | os.O_CREAT)
+    allocate(probe, 0, CHUNK)
+    has_room = os.fstat(probe).st_blocks > 0
+    os.close(probe)
+    file = large_file(tmp_path / "file")
+    told = (tmp_path / "file").stat()
+    file.close()
+    if not has_room:
+        pytest.skip("this file system finds room only for what is written")
+    assert (told.st_size, told.st_blocks * 512 >= CHUNK * COUNT) == (0, True)
 
 
 def test_who_brings_a_chunk_goes_on_while_another_thread_writes(

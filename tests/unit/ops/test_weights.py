@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -319,7 +318,7 @@ def test_tensors_that_do_not_fit_their_bytes_are_damage(
     named: Arrays = {"w": np.zeros(4, np.float32)}
     repository.add(write_tree(tmp_path / "a", {"m.safetensors": as_safetensors(named)}), name="net", type="t")
     good = repository.manifest("net")
-    tensors = [replace(good.tensors[0], **lie)]
+    tensors = [good.tensors[0]._replace(**lie)]
     storage = LocalStorage(repository.path)
     identity = write_manifest(storage, build_manifest([(good.files[0], tensors)], []))
     hostile = new_event(1, "eve", (AddVersion(1, identity, 0, 0, 0, 1, 1),))

@@ -14,6 +14,7 @@ import pytest
 
 from mlver.errors import IntegrityError, MlverError
 from mlver.store import exclusive, temporary
+from mlver.store.allocation import allocate
 from mlver.store.exclusive import publish_exclusively
 from mlver.store.local import LocalStorage
 
@@ -444,6 +445,37 @@ class TestTemporaryFiles:
         assert list(tmp_path.iterdir()) == []
         with pytest.raises(ValueError, match="published or discarded"):
             file.write([b"y"])
+
+    def test_a_large_file_has_room_ahead_and_gives_the_rest_back(self, tmp_path: Path, folder: int) -> None:
+        probe = os.open(tmp_path / "probe", os.O_WRONLY | os.O_CREAT)
+        allocate(probe, 0, 1 << 20)
+        if os.fstat(probe).st_blocks == 0:
+            pytest.skip("this file system finds room only for what is written")
+        os.close(probe)
+        content = os.urandom(17 << 20)
+        file = temporary.TemporaryFile(folder, str(tmp_path))
+        path = tmp_path / file.name
+
+        def room_bytes() -> int:
+            return 512 * path.stat().st_blocks
+
+        file.write([content[:1000]])
+        assert room_bytes() < 1 << 20
+        for start, end in ((1000, 2 << 20), (2 << 20, 3 << 20), (3 << 20, 17 << 20)):
+            file.write([content[start:end]])
+            assert room_bytes() > max(16 << 20, end)
+            assert path.stat().st_size == end
+        assert room_bytes() > 32 << 20
+        file.flush()
+        assert path.read_bytes() == content
+        assert room_bytes() < 18 << 20
+
+    def test_room_is_only_a_wish(self) -> None:
+        reading, writing = os.pipe()
+        allocate(writing, 0, 1 << 20)  # no pipe has any
+        os.close(reading)
+        os.close(writing)
+        allocate(writing, 0, 1 << 20)
 
     def test_a_system_that_takes_nothing_is_an_error(
         self, tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch

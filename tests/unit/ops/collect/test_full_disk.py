@@ -65,4 +65,5 @@ def test_it_makes_room_on_a_disk_without_any(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     count, freed = map(int, done.stdout.split())
+    assert count >= 12  # a pack asks for more room than it needs, and does without it
     assert freed > 1_400_000 * (count - 2)
