@@ -113,6 +113,7 @@ class _Writer:
     def _large(self, entry: FileEntry) -> Iterator[_Task]:
         file = _LargeFile(self._folder / entry.path, entry, self._flush_later)
         self._files.append(file)
+        file.make_room()
         offset = 0
         for start in range(0, len(entry.chunks), _GROUP_CHUNKS):
             group = entry.chunks[start : start + _GROUP_CHUNKS]
@@ -152,11 +153,18 @@ class _LargeFile:
         self.entry = entry
         self._flush_later = flush_later
         self.descriptor = _create(path, entry.executable)
-        allocate(self.descriptor, 0, entry.size_bytes)
         self._writing = threading.Lock()
         self._waiting: deque[tuple[Buffer, int]] = deque()
         self._left_bytes = entry.size_bytes
         self._unflushed_bytes = 0
+
+    def make_room(self) -> None:
+        """Have room on the disk for all of it, rather than find out at its end that there is none.
+
+        Raises:
+            OSError: There is none.
+        """
+        allocate(self.descriptor, 0, self.entry.size_bytes)
 
     def write(self, raw: Buffer, offset: int) -> None:
         """Write a chunk, unless another thread is writing: then it does."""

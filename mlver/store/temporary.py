@@ -11,6 +11,7 @@ import fcntl
 import os
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 
 from mlver.store.allocation import allocate
 from mlver.store.failures import storage_error
@@ -101,7 +102,8 @@ class TemporaryFile:
         start, end = max(self.size_bytes, self._allocated_bytes), self.size_bytes + size_bytes
         if end > max(self._allocated_bytes, _SMALL_BYTES):
             more = max(end - start, _ALLOCATED_BYTES)
-            allocate(descriptor, start, more)
+            with suppress(OSError):  # what is written may be less
+                allocate(descriptor, start, more)
             self._allocated_bytes = start + more
 
     def _open(self) -> int:

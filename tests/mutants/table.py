@@ -94,6 +94,13 @@ MUTANTS = (
         (f"{_ORDER}[pull]", f"{_CRASH}[pull]"),
     ),
     Mutant(
+        "pull finds out at the end that there is no room",
+        "mlver/ops/materialise.py",
+        "        file.make_room()\n",
+        "",
+        ("tests/unit/ops/test_materialise.py",),
+    ),
+    Mutant(
         "what is brought as the writer of a file stops is not written",
         "mlver/ops/materialise.py",
         "        while self._waiting and self._writing.acquire(",

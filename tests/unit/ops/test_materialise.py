@@ -15,7 +15,7 @@ from mlver.history.manifest import ChunkRef, FileEntry
 from mlver.ids import ChunkId, FileDigest
 from mlver.ops import materialise
 from mlver.ops.materialise import _LargeFile
-from mlver.store.allocation import allocate
+from tests.support.small_disk import on_small_disk
 
 CHUNK = 1000
 COUNT = 400
@@ -56,19 +56,6 @@ def test_what_many_threads_bring_is_all_written_and_flushed_once(
     for flush in flushes:
         flush()
     assert file.descriptor == -1
-
-
-def test_a_large_file_has_room_for_all_of_it_from_the_start(tmp_path: Path) -> None:
-    probe = os.open(tmp_path / "probe", os.O_WRONLY | os.O_CREAT)
-    allocate(probe, 0, CHUNK)
-    has_room = os.fstat(probe).st_blocks > 0
-    os.close(probe)
-    file = large_file(tmp_path / "file")
-    told = (tmp_path / "file").stat()
-    file.close()
-    if not has_room:
-        pytest.skip("this file system finds room only for what is written")
-    assert (told.st_size, told.st_blocks * 512 >= CHUNK * COUNT) == (0, True)
 
 
 def test_who_brings_a_chunk_goes_on_while_another_thread_writes(
@@ -139,3 +126,41 @@ def test_thread_that_cannot_write_what_others_bring_fails_and_lets_them_write(
     file.write(content(1), CHUNK)
     assert (tmp_path / "file").read_bytes()[CHUNK:] == content(1)
     file.close()
+
+
+_PULL = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from mlver.errors import MlverError
+from mlver.ops.opening import open_repository
+from mlver.ops.progress import Silent
+from mlver.ops.pull import plan_pull, pull
+from mlver.repository import Repository
+
+class Watched(Silent):
+    done_bytes = 0
+
+    def advance(self, size_bytes):
+        self.done_bytes += size_bytes
+
+disk, outside = map(Path, sys.argv[1:])
+(outside / "w.bin").write_bytes(np.random.default_rng(1).bytes(26 << 20))
+with Repository.init(outside) as repository:
+    repository.add(outside / "w.bin", name="net", type="t")
+free = os.statvfs(disk).f_bavail
+progress = Watched()
+opened = open_repository(outside / ".mlver")
+try:
+    pull(opened, plan_pull(opened, "net", disk / "out"), False, progress)
+except MlverError as error:
+    print(error.message)
+print(progress.done_bytes, os.statvfs(disk).f_bavail == free, os.listdir(disk))
+"""
+
+
+def test_a_file_for_which_there_is_no_room_is_refused_before_any_of_it_is_written(tmp_path: Path) -> None:
+    assert on_small_disk(_PULL, tmp_path).splitlines() == [
+        f"Cannot write into {tmp_path / 'disk'}: No space left on device.",
+        "0 True []",
+    ]
