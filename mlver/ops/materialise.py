@@ -13,11 +13,12 @@ from typing import Self
 
 from mlver.chunks import ChunkReader
 from mlver.digests import Buffer
-from mlver.errors import IntegrityError, MlverError
+from mlver.errors import IntegrityError
 from mlver.history.manifest import ChunkRef, FileEntry
 from mlver.ops.parallel import WORKERS, run_ordered
 from mlver.ops.progress import Progress
 from mlver.store.allocation import allocate
+from mlver.store.failures import target_error
 from mlver.store.temporary import WRITE_BYTES
 
 _BATCH_BYTES = 1 << 20
@@ -50,7 +51,7 @@ def materialise(
             for size_bytes in run_ordered(writer.tasks(entries)):
                 progress.advance(size_bytes)
     except OSError as error:
-        raise MlverError(f"Cannot write into {folder.parent}: {os.strerror(error.errno or 0)}.") from error
+        raise target_error(error, folder.parent) from error
     finally:
         progress.done()
     if not one_by_one:

@@ -39,6 +39,12 @@ def storage_error(error: OSError, verb: str, path: str) -> MlverError:
     return MlverError(f"Cannot {verb} '{path}': {reason}.", hint=_HINTS.get(error.errno or 0))
 
 
+def target_error(error: OSError, folder: str | os.PathLike[str]) -> MlverError:
+    """Return the error to raise instead of `error` where a version's files are written into a folder."""
+    reason = os.strerror(error.errno or 0)
+    return MlverError(f"Cannot write into {os.fspath(folder)}: {reason}.", hint=_HINTS.get(error.errno or 0))
+
+
 def hint_in(text: str) -> str | None:
     """Return what helps against the first known refusal that a text bears the name of; None if it bears none."""
     return next((hint for number, hint in _HINTS.items() if os.strerror(number) in text), None)

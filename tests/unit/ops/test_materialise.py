@@ -155,6 +155,7 @@ try:
     pull(opened, plan_pull(opened, "net", disk / "out"), False, progress)
 except MlverError as error:
     print(error.message)
+    print(error.hint)
 print(progress.done_bytes, os.statvfs(disk).f_bavail == free, os.listdir(disk))
 """
 
@@ -162,5 +163,6 @@ print(progress.done_bytes, os.statvfs(disk).f_bavail == free, os.listdir(disk))
 def test_a_file_for_which_there_is_no_room_is_refused_before_any_of_it_is_written(tmp_path: Path) -> None:
     assert on_small_disk(_PULL, tmp_path).splitlines() == [
         f"Cannot write into {tmp_path / 'disk'}: No space left on device.",
+        "Free some space (or raise the quota or limit), then run the same command again; nothing was lost.",
         "0 True []",
     ]
