@@ -19,6 +19,7 @@ from tests.fault.starting import Warm, command_line
 from tests.fault.tracing import missing_tools
 from tests.support.places import quick_folder
 from tests.support.process import environment
+from tests.support.small_disk import on_small_disk
 
 needs_strace = pytest.mark.skipif(missing_tools() is not None, reason=str(missing_tools()))
 needs_faketime = pytest.mark.skipif(shutil.which("faketime") is None, reason="CLOCKS WERE NOT TRIED: install faketime")
@@ -133,13 +134,12 @@ def _go_on(writer: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 _INODES = """
-import subprocess, sys
+import sys
 from pathlib import Path
 from mlver.errors import MlverError
 from mlver.repository import Repository
 
-home, outside = map(Path, sys.argv[1:])
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=60", "none", str(home)], check=True)
+home, outside = Path(sys.argv[1]), Path(sys.argv[2], "w")
 with Repository.init(home) as repository:
     for number in range(60):
         outside.write_bytes(b"%d" % number * 4000)
@@ -158,10 +158,4 @@ with Repository.open(home) as repository:
 
 
 def test_a_disk_without_inodes_is_a_clean_refusal(place: Path) -> None:
-    namespace = ["unshare", "--user", "--map-root-user", "--mount"]
-    if shutil.which("unshare") is None or subprocess.run([*namespace, "true"], check=False).returncode:
-        pytest.skip("NO DISK COULD BE MADE: unshare does not work here")
-    (place / "disk").mkdir()
-    command = [*namespace, sys.executable, "-c", _INODES, str(place / "disk"), str(place / "w")]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment(), timeout=120)
-    assert done.returncode == 0, done.stderr
+    on_small_disk(_INODES, place, "size=64m,nr_inodes=60")
