@@ -18,7 +18,7 @@ from mlver.history.manifest import ChunkRef, FileEntry
 from mlver.ops.parallel import WORKERS, run_ordered
 from mlver.ops.progress import Progress
 from mlver.store.allocation import allocate
-from mlver.store.failures import target_error
+from mlver.store.failures import cannot_write
 from mlver.store.temporary import WRITE_BYTES
 
 _BATCH_BYTES = 1 << 20
@@ -51,7 +51,7 @@ def materialise(
             for size_bytes in run_ordered(writer.tasks(entries)):
                 progress.advance(size_bytes)
     except OSError as error:
-        raise target_error(error, folder.parent) from error
+        raise cannot_write(error, f"into {folder.parent}") from error
     finally:
         progress.done()
     if not one_by_one:

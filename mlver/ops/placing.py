@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mlver.errors import MlverError
 from mlver.ops.opening import REPOSITORY_FOLDER
+from mlver.store.failures import cannot_write
 
 _MARK = ".mlver-pull-"
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -198,7 +199,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _cannot_write(path: Path, error: OSError) -> MlverError:
-    reason = os.strerror(error.errno or 0)
-    obstacle = error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EEXIST)
-    hint = "A link or file on the way is never followed or replaced." if obstacle else None
-    return MlverError(f"Cannot write {path}: {reason}.", hint)
+    said = cannot_write(error, str(path))
+    if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EEXIST):
+        return MlverError(said.message, "A link or file on the way is never followed or replaced.")
+    return said

@@ -31,6 +31,7 @@ from mlver.ops.pull import PullResult
 from mlver.ops.signing.trust import Trust, check_trust
 from mlver.ops.values import check_is_list
 from mlver.ops.version_files import contiguous_tensor
+from mlver.store.failures import cannot_write
 
 FILE_NAME = "tensors.safetensors"
 
@@ -174,7 +175,7 @@ def _write(reader: ChunkReader, plan: TensorPlan, path: Path, progress: Progress
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise MlverError(f"Cannot write {plan.target / FILE_NAME}: {os.strerror(error.errno or 0)}.") from error
+        raise cannot_write(error, str(plan.target / FILE_NAME)) from error
     finally:
         progress.done()
 

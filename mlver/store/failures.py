@@ -39,10 +39,9 @@ def storage_error(error: OSError, verb: str, path: str) -> MlverError:
     return MlverError(f"Cannot {verb} '{path}': {reason}.", hint=_HINTS.get(error.errno or 0))
 
 
-def target_error(error: OSError, folder: str | os.PathLike[str]) -> MlverError:
-    """Return the error to raise instead of `error` where a version's files are written into a folder."""
-    reason = os.strerror(error.errno or 0)
-    return MlverError(f"Cannot write into {os.fspath(folder)}: {reason}.", hint=_HINTS.get(error.errno or 0))
+def cannot_write(error: OSError, what: str) -> MlverError:
+    """Return the error to raise instead of `error` for what a person asked for outside a store; `what` says where."""
+    return MlverError(f"Cannot write {what}: {os.strerror(error.errno or 0)}.", hint=_HINTS.get(error.errno or 0))
 
 
 def hint_in(text: str) -> str | None:

@@ -14,8 +14,8 @@ from mlver.cli.options import path_of
 from mlver.cli.output import Output
 from mlver.cli.style import Styled
 from mlver.cli.text import count
-from mlver.errors import MlverError
 from mlver.ops.signing.sign import SignResult
+from mlver.store.failures import cannot_write
 
 EXAMPLES = (
     Example("mlver sign best --key me.pem", "vouch for a version"),
@@ -54,7 +54,7 @@ def command(call: Call, key: _Key, revision: _Revision = "latest", output: _Outp
         try:
             output.write_bytes(result.bundle)
         except OSError as error:
-            raise MlverError(f"Cannot write {output}: {os.strerror(error.errno or 0)}.") from error
+            raise cannot_write(error, str(output)) from error
     call.out.result(result, document=_document, brief=lambda done: done.version.name, human=_human)
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mlver.digests import canonical_json
-from mlver.errors import MlverError
 from mlver.history.reference import ReferenceEntry
 from mlver.ids import is_hex
 from mlver.ops.opening import OpenRepository
 from mlver.ops.placing import is_alive
+from mlver.store.failures import cannot_write
 
 REFERENCES_FOLDER = "references"
 _DIGESTS = "digests.jsonl"
@@ -66,7 +66,7 @@ class ReferenceCache:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise MlverError(f"Cannot write {self._folder / _DIGESTS}: {os.strerror(error.errno or 0)}.") from error
+            raise cannot_write(error, str(self._folder / _DIGESTS)) from error
         self._known().update((_identity(reference), digest) for reference, digest in news.items())
 
     def place(self, digest: str) -> Path | None:

@@ -24,7 +24,7 @@ from mlver.ops.references.cache import ReferenceCache
 from mlver.ops.references.comparing import Standing, standing
 from mlver.ops.references.opening import ReferenceStores
 from mlver.ops.references.reading import CONNECTIONS, ObjectSource, contents
-from mlver.store.failures import target_error
+from mlver.store.failures import cannot_write
 
 _PIECE_BYTES = 1 << 20
 _NAMED = 3
@@ -57,7 +57,7 @@ def download(repository: OpenRepository, references: Sequence[ReferenceEntry], f
         if not one_by_one:
             os.sync()
     except OSError as error:
-        raise target_error(error, folder.parent) from error
+        raise cannot_write(error, f"into {folder.parent}") from error
     finally:
         progress.done()
     return sum(reference.size_bytes for reference in missing)
