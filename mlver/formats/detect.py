@@ -23,7 +23,7 @@ _MAX_ONNX_VERSION = 31
 _ONNX_KEYS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42", b"\x72", b"\xa2", b"\xca")
 _MAX_JSON_BYTES = 1 << 27  # more than any parser takes: too large a header is still told as one
 _GGUF_MAGIC = b"GGUF"
-_LEGACY_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_LEGACY_TORCH_NUMBER = b"\x8a\nl\xfc\x9c"
 
 
 def parse(source: ByteSource) -> Layout | None:
@@ -80,8 +80,9 @@ def looks_like_weights(head: bytes, name: str) -> bool:
         head: The first bytes of the file, 16 or more; 256 tell zip files too.
         name: Its name or path.
     """
-    magics = (NPY_MAGIC, _HDF5_MAGIC, _GGUF_MAGIC, _LEGACY_TORCH_MAGIC)
-    if name.lower().endswith(WEIGHT_SUFFIXES) or head.startswith(magics) or looks_like_safetensors(head):
+    if name.lower().endswith(WEIGHT_SUFFIXES) or head.startswith((NPY_MAGIC, _HDF5_MAGIC, _GGUF_MAGIC)):
+        return True
+    if looks_like_safetensors(head) or looks_like_legacy_torch(head):
         return True
     # The name of a zip file's first member follows its first header.
     return head.startswith(ZIP_MAGIC) and any(mark in head[30:] for mark in (b"/data.pkl", b".npy"))
@@ -108,15 +109,19 @@ def _parser_for(head: bytes) -> Callable[[ByteSource], Layout] | None:
         from mlver.formats.hdf5 import parse_hdf5
 
         return parse_hdf5
-    if looks_like_safetensors(head):
-        from mlver.formats.safetensors import parse_safetensors
+    if looks_like_legacy_torch(head):
+        from mlver.formats.torch_legacy import parse_legacy_torch
 
-        return parse_safetensors
+        return parse_legacy_torch
     return _parser_without_magic(head.ljust(HEAD_BYTES, b"\0"))
 
 
 def _parser_without_magic(head: bytes) -> Callable[[ByteSource], Layout] | None:
     # Other files begin like these too; the parsers tell soon enough.
+    if looks_like_safetensors(head):
+        from mlver.formats.safetensors import parse_safetensors
+
+        return parse_safetensors
     if looks_like_onnx(head):
         from mlver.formats.onnx import parse_onnx
 
@@ -126,6 +131,14 @@ def _parser_without_magic(head: bytes) -> Callable[[ByteSource], Layout] | None:
 
         return parse_msgpack
     return None
+
+
+def looks_like_legacy_torch(head: bytes) -> bool:
+    """Tell whether a file that starts with `head` (16 bytes or more) may be one of torch's before its zip files.
+
+    It starts with the pickle of a number, which comes after the protocol and, from protocol 4 on, the size of a frame.
+    """
+    return head[:1] == b"\x80" and _LEGACY_TORCH_NUMBER in (head[2:7], head[11:16])
 
 
 def looks_like_onnx(head: bytes) -> bool:

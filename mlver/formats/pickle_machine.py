@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable
+from typing import Protocol
 
 from mlver.formats.layout import FormatError
 from mlver.formats.torch_globals import (
@@ -17,6 +18,7 @@ from mlver.formats.torch_globals import (
     LOSSY_GLOBALS,
     Global,
     Record,
+    Storage,
     make_global,
     make_storage,
     rebuild,
@@ -36,39 +38,55 @@ _PUSHED_AS_THEY_ARE = frozenset(
 )
 
 
+class Stream(Protocol):
+    """What pickles can be read from, one after the other."""
+
+    def read(self, length: int, /) -> bytes:
+        """Return the next `length` bytes, fewer only at the end."""
+
+    def readline(self) -> bytes:
+        """Return what comes up to a line feed, and that; without one only at the end."""
+
+
 class PickleMachine:
-    """Reads one pickle; afterwards it knows which suspicious names the pickle mentions.
+    """Reads the pickles of one file; afterwards it knows which suspicious names they mention.
 
     Attributes:
         unsafe_globals: Names outside the allowed list, at most 1024 of them.
-        is_lossy: Whether it makes arrays with values in the pickle itself.
-        storage_keys: The storages it refers to, each once, in order.
+        is_lossy: Whether they make arrays with values in the pickle itself.
+        storages: The storages they refer to, by key, in order; of several with one key the first.
     """
 
     def __init__(self) -> None:
         self.unsafe_globals: set[str] = set()
         self.is_lossy = False
-        self.storage_keys: dict[str, None] = {}
+        self.storages: dict[str, Storage] = {}
+        self._count = 0
         self._stack: list[object] = []
         self._outer: list[list[object]] = []
         self._memo: dict[int, object] = {}
         self._next_memo = 0
         self._actions = self._make_actions()
 
-    def run(self, pickled: bytes) -> object:
-        """Return the value that the pickle describes.
+    def run(self, pickled: bytes | Stream) -> object:
+        """Return the value that a pickle describes.
+
+        Args:
+            pickled: The pickle, or what it is read from, to its end and no further.
 
         Raises:
-            FormatError: It is malformed or larger than the limits.
+            FormatError: It is malformed, or those that were read are larger than the limits.
         """
         actions = self._actions
+        self._stack, self._outer, self._memo, self._next_memo = [], [], {}, 0
         try:
-            for count, (opcode, argument, _) in enumerate(pickletools.genops(pickled)):
+            for opcode, argument, _ in pickletools.genops(pickled):  # type: ignore[arg-type]  # it asks for no more
                 if opcode.name in _PUSHED_AS_THEY_ARE:
                     self._stack.append(argument)
                 else:
                     actions[opcode.name](argument)
-                if count > MAX_OPCODES:
+                self._count += 1
+                if self._count > MAX_OPCODES:
                     raise FormatError("the pickle has too many opcodes")
             return self._stack[-1]
         except KeyError as error:
@@ -225,5 +243,5 @@ class PickleMachine:
     def _persistent(self) -> None:
         storage = make_storage(self._pop())
         if storage is not None:
-            self.storage_keys[storage.key] = None
+            self.storages.setdefault(storage.key, storage)
         self._stack.append(storage or Record())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from mlver.formats.dtypes import BITS_BY_DTYPE
 from mlver.formats.layout import FormatError, checked_name
 
 MAX_GLOBAL_CHARACTERS = 512
@@ -28,6 +29,9 @@ DTYPES_BY_STORAGE = {
     "ComplexDoubleStorage": "C128",
 }
 """Element types of the storage classes of `torch` and `torch.cuda`."""
+
+_BYTES_OF_OTHER_STORAGES = {"UntypedStorage": 1, "QInt8Storage": 1, "QUInt8Storage": 1, "QInt32Storage": 4}
+"""Bytes an element of those whose elements have no type of their own here."""
 
 DTYPES = {
     "bool": "BOOL",
@@ -122,15 +126,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A persistent id of torch: the bytes of the zip member `data/KEY`.
+    """A persistent id of torch: bytes that lie outside the pickle.
 
     Attributes:
-        key: Name of the member.
+        key: What they are called.
         dtype: Element type; None when the storage has none (`UntypedStorage`, quantized ones).
+        element_bytes: Size of an element; None for a class that is unknown here.
     """
 
     key: str
     dtype: str | None
+    element_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,11 +170,23 @@ def make_global(module: object, name: object) -> Global:
 
 
 def make_storage(persistent_id: object) -> Storage | None:
-    """Return the storage that a persistent id `("storage", class, key, location, size)` stands for, if it is one."""
+    """Return the storage that a persistent id stands for, if it is one.
+
+    It is `("storage", class, key, location, size)`, and in files before zip files with a sixth element: None, or what
+    part of another storage it is, which torch has not written since 0.4.
+    """
     match persistent_id:
-        case ("storage", Global(path=path), str(key), _, int()):
+        case ("storage", Global(path=path), str(key), _, int()) | (
+            "storage",
+            Global(path=path),
+            str(key),
+            _,
+            int(),
+            None,
+        ):
             module, _, name = path.rpartition(".")
-            return Storage(key, DTYPES_BY_STORAGE.get(name) if module in ("torch", "torch.cuda") else None)
+            dtype = DTYPES_BY_STORAGE.get(name) if module in ("torch", "torch.cuda") else None
+            return Storage(key, dtype, BITS_BY_DTYPE[dtype] // 8 if dtype else _BYTES_OF_OTHER_STORAGES.get(name))
     return None
 
 

@@ -10,17 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlver.formats.dtypes import BITS_BY_DTYPE
-from mlver.formats.layout import ByteSource, FormatError, Layout, Tensor, checked_layout, read_exactly
+from mlver.formats.layout import ByteSource, FormatError, Layout, read_exactly
 from mlver.formats.pickle_machine import PickleMachine
-from mlver.formats.shared_storage import Extent, separate
-from mlver.formats.strides import extent_bytes, memory_order
-from mlver.formats.tensor_names import named_tensors
-from mlver.formats.torch_globals import StridedTensor
+from mlver.formats.shared_storage import Extent
+from mlver.formats.torch_tensors import MAX_PICKLE_BYTES, torch_layout
 from mlver.formats.zip_directory import Member, check_disjoint, locate
 
-MAX_PICKLE_BYTES = 1 << 26
-MAX_UNSAFE_GLOBALS = 32
 _PICKLE_NAME = "/data.pkl"
 
 
@@ -46,15 +41,8 @@ def parse_torch(source: ByteSource, members: dict[str, Member], pickle_name: str
     _check_byte_order(source, members.get(folder + "byteorder"))
     machine = PickleMachine()
     root = machine.run(_read_member(source, members[pickle_name], MAX_PICKLE_BYTES))
-    extents = _extents(source, members, folder + "data/", machine.storage_keys)
-    arrays: dict[Extent, list[Tensor]] = {extent: [] for extent in extents.values()}
-    for name, described in named_tensors(root):
-        extent = extents[described.storage.key]
-        arrays[extent].append(_place(name, described, extent))
-    tensors, views = separate(arrays)
-    unsafe = tuple(sorted(machine.unsafe_globals)[:MAX_UNSAFE_GLOBALS])
-    layout = Layout("torch", tensors, views, unsafe_globals=unsafe, is_complete=not machine.is_lossy)
-    return checked_layout(layout, source.size_bytes)
+    extents = _extents(source, members, folder + "data/", machine.storages)
+    return torch_layout(machine, root, extents, source.size_bytes)
 
 
 def _check_byte_order(source: ByteSource, member: Member | None) -> None:
@@ -81,15 +69,3 @@ def _extents(source: ByteSource, members: dict[str, Member], folder: str, keys: 
         extents[key] = Extent(key, start, member.size)
     check_disjoint(located)
     return extents
-
-
-def _place(name: str, described: StridedTensor, extent: Extent) -> Tensor:
-    """Return the tensor in the file that the pickle describes."""
-    if described.start < 0 or described.start.bit_length() > 63:
-        raise FormatError("a tensor starts outside its storage")
-    dtype, shape, strides = described.dtype, described.shape, described.strides
-    start_bytes = described.start * BITS_BY_DTYPE[dtype] // 8
-    size_bytes = extent_bytes(dtype, shape, strides)
-    if size_bytes and start_bytes + size_bytes > extent.size_bytes:
-        raise FormatError("a tensor is larger than its storage")
-    return Tensor(name, dtype, shape, extent.offset + start_bytes, size_bytes, memory_order(shape, strides))

@@ -18,7 +18,7 @@ def main() -> None:
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["mlver"]):
         importlib.import_module("mlver.formats")
-        for module in ("safetensors", "torch_zip", "npy", "gguf", "onnx", "msgpack", "hdf5"):
+        for module in ("safetensors", "torch_zip", "torch_legacy", "npy", "gguf", "onnx", "msgpack", "hdf5"):
             importlib.import_module(f"mlver.formats.{module}")
     from tests.fuzz.check import check
     from tests.property.test_formats import parsed, valid_files

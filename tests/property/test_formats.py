@@ -51,7 +51,7 @@ def parsed(raw: bytes) -> Layout | None:
     return layout
 
 
-FORMATS = ["safetensors", "torch", "npy", "npz", "gguf", "onnx", "msgpack", "hdf5", "keras", "hdf5"]
+FORMATS = ["safetensors", "torch", "torch", "npy", "npz", "gguf", "onnx", "msgpack", "hdf5", "keras", "hdf5"]
 
 
 @functools.cache
@@ -63,7 +63,7 @@ def valid_files() -> Sequence[bytes]:
     npy, npz = io.BytesIO(), io.BytesIO()
     np.save(npy, np.arange(6.0).reshape(2, 3))
     np.savez(npz, a=np.arange(3), b=np.zeros((2, 2), dtype="<f4", order="F"))
-    return safetensors, torch.to_bytes(), npy.getvalue(), npz.getvalue(), *newer_files()
+    return safetensors, torch.to_bytes(), torch.to_legacy_bytes(), npy.getvalue(), npz.getvalue(), *newer_files()
 
 
 def newer_files() -> Sequence[bytes]:
@@ -111,9 +111,11 @@ def test_damaged_files(raw: bytes) -> None:
     parsed(raw)
 
 
+LEGACY_TORCH = TorchFile().to_legacy_bytes(objects=b"", keys=b"")
 HEADS = [
     b"",
     b"PK\x03\x04",
+    LEGACY_TORCH,
     b"\x93NUMPY\x01\x00",
     b"\x20" + bytes(7) + b"{",
     b"GGUF\x03\0\0\0",

@@ -85,6 +85,11 @@ class Storage:
     data: bytes
     dtype: str | None = "F32"
 
+    @property
+    def element_count(self) -> int:
+        """How many elements torch counts in it."""
+        return len(self.data) * 8 // BITS_BY_DTYPE[self.dtype or "U8"]
+
 
 @dataclass(eq=False)
 class Tensor:
@@ -108,14 +113,15 @@ class Instance:
 
 class _Pickler(pickle._Pickler):  # the one written in Python: the other insists on importing what it names
     dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)
+    is_legacy = False
 
     def persistent_id(self, value: object) -> object:
         if not isinstance(value, Storage):
             return None
-        if value.dtype is None:
-            return ("storage", Name("torch.storage", "UntypedStorage"), value.key, "cpu", len(value.data))
-        size = len(value.data) * 8 // BITS_BY_DTYPE[value.dtype]
-        return ("storage", Name("torch", STORAGE_CLASSES[value.dtype]), value.key, "cpu", size)
+        kind = Name("torch.storage", "UntypedStorage")
+        if value.dtype is not None:
+            kind = Name("torch", STORAGE_CLASSES[value.dtype])
+        return ("storage", kind, value.key, "cpu", value.element_count, *([None] if self.is_legacy else []))
 
     def reducer_override(self, value: object) -> Any:
         if isinstance(value, Instance):
@@ -134,22 +140,47 @@ class _Pickler(pickle._Pickler):  # the one written in Python: the other insists
     dispatch[Name] = save_name
 
 
-def pickled(root: object, protocol: int = 2) -> bytes:
-    """Return `root` as `torch.save` would pickle it."""
+def pickled(root: object, protocol: int = 2, *, is_legacy: bool = False) -> bytes:
+    """Return `root` as `torch.save` would pickle it, or as it did before it had zip files."""
     buffer = io.BytesIO()
-    _Pickler(buffer, protocol).dump(root)
+    pickler = _Pickler(buffer, protocol)
+    pickler.is_legacy = is_legacy
+    pickler.dump(root)
     return buffer.getvalue()
 
 
 @dataclass
 class TorchFile:
-    """A torch zip file: what is pickled, or the pickle itself, and the storages."""
+    """A torch file: what is pickled, or the pickle itself, and the storages."""
 
     root: object = None
     storages: list[Storage] = field(default_factory=list)
     pickle_bytes: bytes | None = None
     byte_order: bytes = b"little"
     protocol: int = 2
+
+    def to_legacy_bytes(self, **parts: bytes) -> bytes:
+        """Return the file as torch wrote it before it had zip files.
+
+        Args:
+            parts: What to put in place of a pickle: `magic`, `version`, `writer`, `objects`, `keys`.
+        """
+        storages = sorted(self.storages, key=lambda storage: storage.key)
+        values: dict[str, object] = {
+            "magic": 0x1950A86A20F9469CFC6C,
+            "version": 1001,
+            "writer": {
+                "protocol_version": 1001,
+                "little_endian": self.byte_order == b"little",
+                "type_sizes": {"int": 4},
+            },
+            "objects": self.root,
+            "keys": [storage.key for storage in storages],
+        }
+        pickles = {name: pickled(value, self.protocol, is_legacy=True) for name, value in values.items()} | parts
+        return b"".join(pickles.values()) + b"".join(
+            storage.element_count.to_bytes(8, "little") + storage.data for storage in storages
+        )
 
     def to_bytes(self) -> bytes:
         body = pickled(self.root, self.protocol) if self.pickle_bytes is None else self.pickle_bytes

@@ -166,7 +166,7 @@ def test_visits_of_empty_dictionaries_are_counted(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_TENSORS", 9), ("MAX_ALL_NAMES_CHARACTERS", 100)])
 def test_too_many_tensors_are_given_up(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
-    tensor = StridedTensor(Storage("0", "F32"), "F32", (), (), 0)
+    tensor = StridedTensor(Storage("0", "F32", 4), "F32", (), (), 0)
     root = Record([("n" * 20, [tensor] * 10)])
     assert len(list(named_tensors(root))) == 10
     monkeypatch.setattr(unique_names, limit, value)

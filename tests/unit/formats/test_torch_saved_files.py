@@ -39,9 +39,10 @@ def row_major(raw: bytes, item: Tensor | View) -> bytes:
     return np.lib.stride_tricks.as_strided(flat, item.shape, [step * width for step in steps]).tobytes()
 
 
+@pytest.mark.parametrize("suffix", ["", "-legacy"])
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_every_tensor_is_where_torch_put_it(name: str) -> None:
-    layout, raw = load(name)
+def test_every_tensor_is_where_torch_put_it(name: str, suffix: str) -> None:
+    layout, raw = load(name + suffix)
     found: dict[str, tuple[Tensor | View, bytes]] = {}
     for tensor in layout.tensors:
         if not tensor.anonymous:
@@ -56,8 +57,19 @@ def test_every_tensor_is_where_torch_put_it(name: str) -> None:
     assert actual == EXPECTED[name]
 
 
-def test_a_checkpoint_names_nothing_unsafe() -> None:
-    layout, _ = load("checkpoint")
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_both_formats_have_the_same_tensors(name: str) -> None:
+    found = [
+        {(item.name, item.dtype, item.shape, item.order) for item in load(file)[0].arrays}
+        for file in (name, f"{name}-legacy")
+    ]
+    assert found[0] == found[1]
+    assert load(name)[0].unsafe_globals == load(f"{name}-legacy")[0].unsafe_globals
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "checkpoint-legacy"])
+def test_a_checkpoint_names_nothing_unsafe(name: str) -> None:
+    layout, _ = load(name)
     assert (layout.format, layout.unsafe_globals, layout.is_complete) == ("torch", (), True)
     assert "optimizer.state.0.exp_avg" in {tensor.name for tensor in layout.tensors}
 
