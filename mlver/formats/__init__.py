@@ -14,16 +14,29 @@ from mlver.formats.cut import (
     plan,
 )
 from mlver.formats.detect import diagnose, looks_like_weights, parse
-from mlver.formats.external import EXTERNAL_FORMAT, Beside, beside
-from mlver.formats.layout import NO_ROWS, ByteSource, ExternalTensor, Layout, Rows, Tensor, View, rows_at
+from mlver.formats.external import EXTERNAL_FORMATS, Beside, beside
+from mlver.formats.layout import (
+    NO_ROWS,
+    ByteSource,
+    External,
+    ExternalSave,
+    ExternalTensor,
+    Layout,
+    Rows,
+    Tensor,
+    View,
+    rows_at,
+)
 
 __all__ = [
-    "EXTERNAL_FORMAT",
+    "EXTERNAL_FORMATS",
     "NO_ROWS",
     "TENSOR_CHUNK_BYTES",
     "Beside",
     "ByteSource",
     "ChunkSpan",
+    "External",
+    "ExternalSave",
     "ExternalTensor",
     "Layout",
     "Region",

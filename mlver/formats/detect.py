@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from mlver.formats.external import EXTERNAL_FORMAT, Beside, parse_external
+from mlver.formats.external import Beside, parse_external
 from mlver.formats.layout import ByteSource, FormatError, Layout
 
 ZIP_MAGIC = b"PK\x03\x04"
 NPY_MAGIC = b"\x93NUMPY"
-HEAD_BYTES = 16
+HEAD_BYTES = 64
 WEIGHT_SUFFIXES = (
-    ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".npy", ".h5", ".keras", ".onnx", ".gguf", ".msgpack"
-)  # fmt: skip
+    *(".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".distcp", ".npz", ".npy"),
+    *(".h5", ".keras", ".onnx", ".gguf", ".msgpack"),
+)
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MAX_ONNX_VERSION = 31
 _ONNX_KEYS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42", b"\x72", b"\xa2", b"\xca")
 _MAX_JSON_BYTES = 1 << 27  # more than any parser takes: too large a header is still told as one
 _GGUF_MAGIC = b"GGUF"
 _LEGACY_TORCH_NUMBER = b"\x8a\nl\xfc\x9c"
+_DCP_MODULE = b"torch.distributed.checkpoint.metadata"
 
 
 def parse(source: ByteSource) -> Layout | None:
@@ -41,19 +43,20 @@ def diagnose(source: ByteSource, others: Beside | None = None) -> tuple[Layout |
     Args:
         source: The file.
         others: What the other files of its version say of it (`beside`). A file that holds what they place in it is a
-            weight file whatever its content; one that places tensors elsewhere is complete only if all those files
+            weight file whatever its content; one that places something elsewhere is complete only if all those files
             are there. None if they say nothing.
 
     Raises:
         OSError: The file cannot be read.
     """
     others = others or Beside()
-    layout, problem = _guarded(source, _parser_for(source.read(0, HEAD_BYTES)))
-    if layout is None and others.tensors:
-        layout, problem = _guarded(source, lambda source: parse_external(others.tensors, source.size_bytes))
+    # The first of what was saved into a file may look like all of it.
+    layout, problem = _guarded(source, None if others.has_saves else _parser_for(source.read(0, HEAD_BYTES)))
+    if layout is None and others.placed:
+        layout, problem = _guarded(source, lambda source: parse_external(others, source))
         # Whatever is wrong with those tensors, they are weights: the file then counts as a whole.
-        return layout or Layout(EXTERNAL_FORMAT, (), is_complete=False), problem
-    if layout is not None and (others.tensors or (layout.external and not others.has_others)):
+        return layout or Layout(others.format, (), is_complete=False), problem
+    if layout is not None and (others.placed or (layout.external and not others.has_others)):
         layout = replace(layout, is_complete=False)
     return layout, problem
 
@@ -109,11 +112,21 @@ def _parser_for(head: bytes) -> Callable[[ByteSource], Layout] | None:
         from mlver.formats.hdf5 import parse_hdf5
 
         return parse_hdf5
+    if head.startswith(b"\x80"):
+        return _parser_of_pickles(head)
+    return _parser_without_magic(head.ljust(HEAD_BYTES, b"\0"))
+
+
+def _parser_of_pickles(head: bytes) -> Callable[[ByteSource], Layout] | None:
     if looks_like_legacy_torch(head):
         from mlver.formats.torch_legacy import parse_legacy_torch
 
         return parse_legacy_torch
-    return _parser_without_magic(head.ljust(HEAD_BYTES, b"\0"))
+    if _DCP_MODULE in head:
+        from mlver.formats.torch_distributed import parse_metadata
+
+        return parse_metadata
+    return None
 
 
 def _parser_without_magic(head: bytes) -> Callable[[ByteSource], Layout] | None:

@@ -134,12 +134,32 @@ class ExternalTensor(NamedTuple):
     size_bytes: int
 
 
+class ExternalSave(NamedTuple):
+    """What one call of `torch.save` wrote into another file: a zip file within that file.
+
+    Attributes:
+        name: Name of what was saved, in the file that tells of it.
+        location: As for `ExternalTensor`.
+        offset: Where it begins, in bytes from the start of the other file.
+        size_bytes: Its size.
+    """
+
+    name: str
+    location: str
+    offset: int
+    size_bytes: int
+
+
+External = ExternalTensor | ExternalSave
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """All tensors of one file.
 
     Attributes:
-        format: `safetensors`, `torch`, `npy`, `npz`, `gguf`, `onnx`, `onnx-data`, `hdf5`, `keras` or `msgpack`.
+        format: `safetensors`, `torch`, `dcp`, `dcp-data`, `npy`, `npz`, `gguf`, `onnx`, `onnx-data`, `hdf5`, `keras` or
+            `msgpack`.
         tensors: Sorted by offset; they never overlap and all lie inside the file.
         views: Named arrays inside those tensors, sorted by name. No two of all names are equal.
         metadata: The file's own text metadata (safetensors `__metadata__`) when it is small.
@@ -147,7 +167,7 @@ class Layout:
             at most 32. Nothing of it was imported or run.
         is_complete: False when the file holds array values outside of `tensors` (scales of quantized tensors, pickled
             NumPy arrays, compressed datasets): equal tensors do not mean equal weights then.
-        external: Tensors whose bytes lie in other files (ONNX).
+        external: What lies in other files (ONNX, torch's distributed checkpoints).
     """
 
     format: str
@@ -156,7 +176,7 @@ class Layout:
     metadata: Mapping[str, str] = field(default_factory=dict)
     unsafe_globals: tuple[str, ...] = ()
     is_complete: bool = True
-    external: tuple[ExternalTensor, ...] = ()
+    external: tuple[External, ...] = ()
 
     @property
     def arrays(self) -> tuple[Tensor | View, ...]:

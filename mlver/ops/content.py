@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mlver.chunks import ChunkWriter, Level
 from mlver.digests import blake3_hex
 from mlver.errors import ConflictError, IntegrityError
-from mlver.formats import EXTERNAL_FORMAT
+from mlver.formats import EXTERNAL_FORMATS
 from mlver.history.manifest import FileEntry, Manifest, TensorEntry, build_manifest, read_manifest, write_manifest
 from mlver.history.reference import ReferenceEntry
 from mlver.ids import ChunkId, ManifestId
@@ -183,7 +183,7 @@ def find_untouched(repository: OpenRepository, sources: Sequence[Source]) -> dic
             continue
         if identity not in manifests:
             manifests[identity] = _describe_all(repository, identity)
-        if stored_path in manifests[identity] and manifests[identity][stored_path][0].format != EXTERNAL_FORMAT:
+        if stored_path in manifests[identity] and manifests[identity][stored_path][0].format not in EXTERNAL_FORMATS:
             entry, tensors = manifests[identity][stored_path]
             found[source.path] = (entry._replace(path=source.path), tensors)
     stored = repository.chunk_index.find_many({chunk.id for entry, _ in found.values() for chunk in entry.chunks})

@@ -1,6 +1,6 @@
-"""Which files of a version tell of each other: ONNX models, and the files in which they keep their weights.
+"""Which files of a version tell of each other: ONNX models, or `.metadata` of torch, and those that have the weights.
 
-Models are looked into before anything is stored, since what they say decides how those files are cut and listed.
+The former are looked into before anything is stored: what they say decides how the latter are cut and listed.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from mlver.errors import ConflictError
-from mlver.formats import ExternalTensor, beside, parse
+from mlver.formats import External, beside, parse
 from mlver.ops.entries import IngestedFile
 from mlver.ops.scan import Source
 from mlver.ops.source_file import OpenFile, open_source, unreadable
 from mlver.ops.stat_cache import Stamp
 
-_MODEL_SUFFIX = ".onnx"
+_SUFFIXES = (".onnx", ".metadata")
 
 
 def link(sources: Sequence[Source]) -> list[Source]:
@@ -25,7 +25,7 @@ def link(sources: Sequence[Source]) -> list[Source]:
     Raises:
         MlverError: A model cannot be read.
     """
-    models = [source for source in sources if source.path.lower().endswith(_MODEL_SUFFIX)]
+    models = [source for source in sources if source.path.lower().endswith(_SUFFIXES)]
     external = {model.path: tensors for model in models if (tensors := _external(model))}
     told = beside(external, {source.path for source in sources}) if external else {}
     return [replace(source, others=told.get(source.path)) for source in sources] if told else list(sources)
@@ -42,8 +42,8 @@ def check_linked(sources: Iterable[Source], read: Mapping[str, IngestedFile]) ->
             raise ConflictError(f"{source.location} changes while it is read.", "Add it when its writer is done.")
 
 
-def _external(model: Source) -> tuple[ExternalTensor, ...]:
-    """Return the tensors that a model places in other files; none if it changed since it was found."""
+def _external(model: Source) -> tuple[External, ...]:
+    """Return what a model places in other files; nothing if it changed since it was found."""
     descriptor = open_source(model)
     try:
         if Stamp.of(os.fstat(descriptor)) != model.stamp:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+_MODULES = ["safetensors", "torch_zip", "torch_legacy", "torch_distributed", "npy", "gguf", "onnx", "msgpack", "hdf5"]
 CORPUS = Path(__file__).parents[2] / "build" / "fuzz"
 
 
@@ -18,7 +19,7 @@ def main() -> None:
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["mlver"]):
         importlib.import_module("mlver.formats")
-        for module in ("safetensors", "torch_zip", "torch_legacy", "npy", "gguf", "onnx", "msgpack", "hdf5"):
+        for module in _MODULES:
             importlib.import_module(f"mlver.formats.{module}")
     from tests.fuzz.check import check
     from tests.property.test_formats import parsed, valid_files

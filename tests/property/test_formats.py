@@ -12,7 +12,18 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mlver.formats import Beside, ExternalTensor, Layout, Tensor, cut_bytes, cut_tensor, diagnose, parse, plan
+from mlver.formats import (
+    Beside,
+    ExternalSave,
+    ExternalTensor,
+    Layout,
+    Tensor,
+    cut_bytes,
+    cut_tensor,
+    diagnose,
+    parse,
+    plan,
+)
 from mlver.formats.cut import MAX_CHUNK_BYTES
 from mlver.formats.layout import MAX_NAME_CHARACTERS
 from tests.support.hdf5_files import hdf5_file
@@ -25,6 +36,8 @@ from tests.support.weight_files import (
     Storage,
     TorchFile,
     assert_promises,
+    dcp_entry,
+    dcp_metadata,
     entry,
     gguf_text,
     onnx_model,
@@ -45,13 +58,18 @@ NUMBERS = st.one_of(st.integers(0, 20), st.sampled_from([2**31, 2**32 - 1, 2**63
 
 
 def parsed(raw: bytes) -> Layout | None:
+    """Return what is found in `raw`, after reading it also as what was saved into another file."""
+    whole = Beside((ExternalSave("s", "f", 0, len(raw)),))
+    layout, _ = diagnose(BytesSource(raw), whole)
+    assert layout is not None
+    assert_promises(layout, len(raw))
     layout = parse(BytesSource(raw))
     if layout is not None:
         assert_promises(layout, len(raw))
     return layout
 
 
-FORMATS = ["safetensors", "torch", "torch", "npy", "npz", "gguf", "onnx", "msgpack", "hdf5", "keras", "hdf5"]
+FORMATS = ["safetensors", "torch", "torch", "dcp", "npy", "npz", "gguf", "onnx", "msgpack", "hdf5", "keras", "hdf5"]
 
 
 @functools.cache
@@ -63,7 +81,8 @@ def valid_files() -> Sequence[bytes]:
     npy, npz = io.BytesIO(), io.BytesIO()
     np.save(npy, np.arange(6.0).reshape(2, 3))
     np.savez(npz, a=np.arange(3), b=np.zeros((2, 2), dtype="<f4", order="F"))
-    return safetensors, torch.to_bytes(), torch.to_legacy_bytes(), npy.getvalue(), npz.getvalue(), *newer_files()
+    dcp = dcp_metadata([dcp_entry("w", "f", 0, 9, at=(0, 0)), dcp_entry("w", "f", 9, 9, at=(0, 4))])
+    return safetensors, torch.to_bytes(), torch.to_legacy_bytes(), dcp, npy.getvalue(), npz.getvalue(), *newer_files()
 
 
 def newer_files() -> Sequence[bytes]:

@@ -190,6 +190,23 @@ class TorchFile:
         return stored_zip({f"archive/{name}": content for name, content in members.items()})
 
 
+def dcp_metadata(entries: Sequence[tuple[object, object]], protocol: int = 4) -> bytes:
+    """Return the `.metadata` of a distributed checkpoint of torch, with what it says of each entry."""
+    module = "torch.distributed.checkpoint"
+    return pickled(Instance(Name(f"{module}.metadata", "Metadata"), (), {"storage_data": dict(entries)}), protocol)
+
+
+def dcp_entry(name: object, location: object, offset: object, length: object, **more: object) -> tuple[object, object]:
+    """Return an entry of such a `.metadata`; `at` is where a part begins in its tensor."""
+    module = "torch.distributed.checkpoint"
+    index = {"fqn": name, "offset": more.pop("at", None), "index": None}
+    info = {"relative_path": location, "offset": offset, "length": length} | more
+    return (
+        Instance(Name(f"{module}.metadata", "MetadataIndex"), (), index),
+        Instance(Name(f"{module}.filesystem", "_StorageInfo"), (), info),
+    )
+
+
 def stored_zip(members: Mapping[str, bytes], alignment_bytes: int = 64) -> bytes:
     """Return an uncompressed zip file with the contents aligned by padding in the local headers, as torch does it."""
     buffer = io.BytesIO()

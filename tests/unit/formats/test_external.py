@@ -38,7 +38,7 @@ def test_a_model_whose_files_are_not_all_there_is_told_so() -> None:
 def test_two_models_may_share_a_file_and_tensors() -> None:
     other = placed("c", 4, 4)
     told = beside({"1.onnx": [A, B], "0.onnx": [A, other]}, ["0.onnx", "1.onnx", "m.data"])
-    assert told["m.data"].tensors == (A, other, B)
+    assert told["m.data"].placed == (A, other, B)
 
 
 def test_tensors_are_found_by_their_places() -> None:

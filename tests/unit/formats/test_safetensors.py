@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mlver.formats import Layout, Tensor, parse
+from mlver.formats.detect import HEAD_BYTES
 from tests.support.weight_files import BytesSource, assert_promises, entry, safetensors_file
 
 VALID = json.dumps(entry("F32", [1], 0, 4))
@@ -108,7 +109,7 @@ def test_a_truncated_file_is_plain_bytes(size: int) -> None:
 def test_a_header_size_beyond_the_file_reads_nothing() -> None:
     class Watched(BytesSource):
         def read(self, offset: int, length: int) -> bytes:
-            assert length <= 16
+            assert length <= HEAD_BYTES
             return super().read(offset, length)
 
     for size in (99_999_999, 100_000_001, 2**63, 2**64 - 1):
@@ -122,7 +123,7 @@ def test_a_header_that_is_too_large_is_not_read() -> None:
             return 1 << 40
 
         def read(self, offset: int, length: int) -> bytes:
-            assert length <= 16
+            assert length <= HEAD_BYTES
             return super().read(offset, length)
 
     assert parse(Endless((100_000_001).to_bytes(8, "little") + b'{"a":1}')) is None

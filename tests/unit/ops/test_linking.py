@@ -1,9 +1,9 @@
-"""Weights that an ONNX model keeps in other files, and the same weights in every format there is."""
+"""Weights that one file tells of and another holds, and the same weights in every format there is."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,19 @@ from mlver.ops.scan import Source
 from mlver.repository import Repository
 from tests.support.arrays import as_safetensors
 from tests.support.trees import read_tree, write_tree
-from tests.support.weight_files import GgufFile, MsgpackArray, msgpack, onnx_model, onnx_outside, onnx_tensor
+from tests.support.weight_files import (
+    GgufFile,
+    MsgpackArray,
+    Storage,
+    Tensor,
+    TorchFile,
+    dcp_entry,
+    dcp_metadata,
+    msgpack,
+    onnx_model,
+    onnx_outside,
+    onnx_tensor,
+)
 
 KERNEL = np.arange(600, dtype="<f4").reshape(2, 300)
 BIAS = np.arange(3, dtype="<f4")
@@ -36,9 +48,28 @@ def outside(start: int = 0) -> dict[str, bytes]:
     return {"m.onnx": onnx_model(tensors), "m.onnx.data": data}
 
 
+def torch_file(names: Iterable[str]) -> TorchFile:
+    storages = {name: Storage(name, NAMED[name].tobytes()) for name in names}
+    tensors = {
+        name: Tensor(storage, NAMED[name].shape, tuple(step // 4 for step in NAMED[name].strides))
+        for name, storage in storages.items()
+    }
+    return TorchFile(tensors if len(tensors) > 1 else next(iter(tensors.values())), list(storages.values()))
+
+
+def distributed() -> dict[str, bytes]:
+    """Return a distributed checkpoint of torch, of two processes."""
+    saves = {f"__{rank}_0.distcp": torch_file([name]).to_bytes() for rank, name in enumerate(NAMED)}
+    entries = [dcp_entry(name, path, 0, len(raw)) for name, (path, raw) in zip(NAMED, saves.items(), strict=True)]
+    return {".metadata": dcp_metadata(entries), **saves}
+
+
 FORMS = {
     "gguf": {"m.gguf": GgufFile({n: ("F32", a.shape, a.tobytes()) for n, a in NAMED.items()}).to_bytes()},
     "msgpack": {"m.msgpack": msgpack({n: MsgpackArray("float32", a.shape, a.tobytes()) for n, a in NAMED.items()})},
+    "torch": {"m.pt": torch_file(NAMED).to_bytes()},
+    "torch, no zip file": {"m.pt": torch_file(NAMED).to_legacy_bytes()},
+    "torch, distributed": distributed(),
     "onnx": {"m.onnx": inside()},
     "onnx, in two files": outside(),
     "onnx, in two files, elsewhere": outside(4096),
@@ -67,6 +98,18 @@ def test_the_files_of_a_model_are_never_described_from_memory(repository: Reposi
     assert weights(repository, folder) == both
     os.rename(folder / "m.onnx", tmp_path / "model")
     assert weights(repository, folder) is None, "what was data only because of the model"
+
+
+def test_a_distributed_checkpoint_that_is_not_whole(repository: Repository, tmp_path: Path) -> None:
+    folder = write_tree(tmp_path / "m", distributed())
+    both = weights(repository, folder)
+    os.rename(folder / ".metadata", tmp_path / "metadata")
+    assert weights(repository, folder) not in (both, None), "files that nobody tells of"
+    os.rename(tmp_path / "metadata", folder / ".metadata")
+    os.rename(folder / "__0_0.distcp", tmp_path / "data")
+    assert weights(repository, folder) not in (both, None), "a file is missing"
+    os.rename(tmp_path / "data", folder / "__0_0.distcp")
+    assert weights(repository, folder) == both
 
 
 def test_a_change_of_the_data_changes_the_weights(repository: Repository, tmp_path: Path) -> None:

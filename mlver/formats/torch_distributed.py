@@ -1,0 +1,170 @@
+"""torch's distributed checkpoints: `.metadata` tells what lies where in the other files of its folder.
+
+Each process of a training writes files of its own, in which one `torch.save` follows another: a zip file for each
+tensor, or part of one, and for each other object. `.metadata` is a pickle that has their names and places, and is
+interpreted by `PickleMachine`; nothing in it is imported or run.
+
+Source: PyTorch `torch/distributed/checkpoint/metadata.py` and `filesystem.py` (`_write_item`, `_StorageInfo`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from mlver.formats.layout import (
+    MAX_TENSORS,
+    ByteSource,
+    ExternalSave,
+    FormatError,
+    Layout,
+    Tensor,
+    checked_layout,
+    checked_name,
+    read_exactly,
+)
+from mlver.formats.pickle_machine import PickleMachine
+from mlver.formats.torch_globals import Record
+from mlver.formats.torch_tensors import MAX_PICKLE_BYTES, MAX_UNSAFE_GLOBALS
+from mlver.formats.torch_zip import find_pickle, parse_torch
+from mlver.formats.unique_names import LONE_TENSOR_NAME, joined
+from mlver.formats.zip_directory import read_directory
+
+_NEEDED = ("torch.distributed.checkpoint.", "pathlib.")
+"""Modules of what every such file names."""
+
+
+def parse_metadata(source: ByteSource) -> Layout:
+    """Return the layout of a `.metadata` file: no tensors, and where the others of its folder have them.
+
+    Raises:
+        FormatError: It is malformed, or larger than the limits.
+        OSError: The file cannot be read.
+    """
+    if source.size_bytes > MAX_PICKLE_BYTES:
+        raise FormatError("the pickle is too large")
+    machine = PickleMachine()
+    entries = _attributes(machine.run(read_exactly(source, 0, source.size_bytes))).get("storage_data")
+    if not isinstance(entries, Record):
+        raise FormatError("the metadata does not tell where anything is")
+    places = [place for key, value in entries.items if (place := _place(key, value)) is not None]
+    if len(places) > MAX_TENSORS:
+        raise FormatError("the metadata tells of too many places")
+    parts = Counter(place.name for place, _ in places)
+    saves = [place._replace(name=_shown(place.name, at, parts[place.name])) for place, at in places]
+    unsafe = sorted(name for name in machine.unsafe_globals if not name.startswith(_NEEDED))
+    layout = Layout(
+        "dcp",
+        (),
+        unsafe_globals=tuple(unsafe[:MAX_UNSAFE_GLOBALS]),
+        is_complete=len(saves) == len(entries.items),
+        external=tuple(saves),
+    )
+    return checked_layout(layout, source.size_bytes)
+
+
+def _place(key: object, value: object) -> tuple[ExternalSave, tuple[object, ...]] | None:
+    """Return where an entry of the metadata is, and where it begins in its tensor; None if it is something else."""
+    index, info = _attributes(key), _attributes(value)
+    at = index.get("offset")
+    match index.get("fqn"), info.get("relative_path"), info.get("offset"), info.get("length"):
+        case str(name), str(location), int(offset), int(size_bytes) if (
+            offset >= 0 and size_bytes >= 0 and info.get("transform_descriptors") is None
+        ):
+            place = ExternalSave(checked_name(name), location, offset, size_bytes)
+            return place, at if isinstance(at, tuple) else ()
+    return None
+
+
+def _attributes(value: object) -> dict[str, object]:
+    """Return what is set of an object that was pickled by the names of its attributes."""
+    states = value.states if isinstance(value, Record) else []
+    items = chain.from_iterable(state.items for state in states if isinstance(state, Record))
+    return {key: item for key, item in items if isinstance(key, str)}
+
+
+def _shown(name: str, at: Sequence[object], parts: int) -> str:
+    """Return the name of a tensor, with where it begins if it is a part of one."""
+    indices = [index for index in at if isinstance(index, int)]
+    if len(indices) != len(at) or (parts == 1 and not any(indices)) or not indices:
+        return name
+    if any(index.bit_length() > 63 for index in indices):
+        raise FormatError("a part of a tensor begins outside of it")
+    return joined(name, f"[{','.join(map(str, indices))}]", separator="")
+
+
+class Saves:
+    """What `torch.save` wrote into one file, time and again.
+
+    Args:
+        saves: What others say of it.
+        source: The file.
+
+    Attributes:
+        tensors: Those in it; what was saved under a name comes under that name.
+        unsafe_globals: As for `Layout`.
+        is_complete: As for `Layout`; False also if something lies between them.
+
+    Raises:
+        FormatError: One is no zip file of torch's, or two overlap.
+        OSError: The file cannot be read.
+    """
+
+    def __init__(self, saves: Sequence[ExternalSave], source: ByteSource) -> None:
+        self.tensors: list[Tensor] = []
+        self.unsafe_globals: tuple[str, ...] = ()
+        self.is_complete = True
+        unsafe: set[str] = set()
+        end = 0
+        for save in sorted(saves, key=lambda save: (save.offset, save.size_bytes)):
+            if save.offset < end:
+                raise FormatError("two things that were saved overlap")
+            end = save.offset + save.size_bytes
+            layout = _parse_save(_Part(source, save.offset, save.size_bytes))
+            self.is_complete &= layout.is_complete
+            unsafe.update(layout.unsafe_globals)
+            self.tensors += _named(save, layout)
+            if len(self.tensors) > MAX_TENSORS:
+                raise FormatError("too many tensors")
+        if saves:
+            self.is_complete &= sum(save.size_bytes for save in saves) == source.size_bytes
+        self.unsafe_globals = tuple(sorted(unsafe)[:MAX_UNSAFE_GLOBALS])
+
+
+def _parse_save(source: ByteSource) -> Layout:
+    members = read_directory(source)
+    pickle_name = find_pickle(members)
+    if pickle_name is None:
+        raise FormatError("what was saved is no zip file of torch's")
+    return parse_torch(source, members, pickle_name)
+
+
+def _named(save: ExternalSave, layout: Layout) -> Iterator[Tensor]:
+    """Yield all arrays of what was saved, placed in the file that it is in."""
+    places = [tensor.offset for tensor in layout.tensors]
+    places += [layout.tensors[view.owner].offset + view.offset for view in layout.views]
+    for item, place in zip(layout.arrays, places, strict=True):
+        name = save.name if item.name == LONE_TENSOR_NAME else joined(save.name, item.name)
+        anonymous = isinstance(item, Tensor) and item.anonymous
+        yield Tensor(name, item.dtype, item.shape, save.offset + place, item.size_bytes, item.order, anonymous)
+
+
+class _Part:
+    """A stretch of a file, as a file of its own."""
+
+    def __init__(self, source: ByteSource, offset: int, size_bytes: int) -> None:
+        if offset + size_bytes > source.size_bytes:
+            raise FormatError("something that was saved lies outside of the file")
+        self._source = source
+        self._offset = offset
+        self._size_bytes = size_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size."""
+        return self._size_bytes
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See `ByteSource.read`."""
+        return self._source.read(self._offset + offset, min(length, self._size_bytes - offset))
