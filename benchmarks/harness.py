@@ -129,13 +129,20 @@ class Bench:
                 sys.exit(f"{' '.join(map(str, command))} failed ({process.returncode}):\n{text}")
         return Sample(wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
 
-    def compare(self, jobs: Mapping[str, Job], rounds: int) -> dict[str, Result]:
-        """Run jobs in turn, `rounds` times, and return their results by name."""
+    def compare(self, jobs: Mapping[str, Job], rounds: int, touched_bytes: int = 0) -> dict[str, Result]:
+        """Run jobs in turn, `rounds` times, and return their results by name.
+
+        Args:
+            jobs: What to run, by name.
+            rounds: How often.
+            touched_bytes: How much free memory to touch before each run, see `touch_free_memory`.
+        """
         samples: dict[str, list[Sample]] = {name: [] for name in jobs}
         for number in range(rounds):
             for name, job in jobs.items():
                 job.prepare()
                 os.sync()
+                touch_free_memory(touched_bytes)
                 samples[name].append(self.run(job.command, job.folder, job.flush))
                 print(f"  {number + 1}/{rounds} {name}: {samples[name][-1].wall_seconds:.3f} s", file=sys.stderr)
         return {name: Result(tuple(runs)) for name, runs in samples.items()}
@@ -168,6 +175,24 @@ def find_mlver() -> Path:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     subprocess.run([script, "--help"], env=environment, stdout=subprocess.DEVNULL, check=True)
     return script
+
+
+def touch_free_memory(size_bytes: int) -> None:
+    """Write to free memory: to so many bytes of it, or to most of what there is.
+
+    A virtual machine gives back to its host what nobody has used for seconds, and whoever gets it next waits for it.
+    """
+    with open("/proc/meminfo") as file:
+        free_bytes = next(int(line.split()[1]) << 10 for line in file if line.startswith("MemFree:"))
+    size = min(size_bytes, free_bytes * 4 // 5)
+    if size:
+        subprocess.run([PYTHON, "-c", _TOUCH, str(size)], check=True)
+
+
+_TOUCH = """
+import mmap, sys
+mmap.mmap(-1, int(sys.argv[1]), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
+"""
 
 
 def flush_files(path: Path) -> None:

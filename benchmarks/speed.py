@@ -2,8 +2,9 @@
 
 FOLDER is what `large_checkpoints.py` made. At each level all versions but the last are stored; then adding the last is
 measured, from the same state each round, and restoring each version. Whole processes, run in turn; medians, then
-fastest–slowest. Sources and packs are in the page cache and nothing dirty is left over when a clock starts. mlver
-flushes what it wrote; `cp` is measured both with a flush within the clock and without any. A version that came back is
+fastest–slowest. Sources and packs are in the page cache, free memory was just touched, and nothing dirty is left over
+when a clock starts. mlver flushes what it wrote; `cp` is measured both with a flush within the clock and without any.
+What it takes only to read, hash and write the file is measured beside adding (`floor.py`). A version that came back is
 compared with what went in.
 
 A base is read where it was added from, if it still lies there: adding is measured with the earlier files in place, as a
@@ -23,11 +24,27 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from harness import Bench, Job, Result, find_mlver, machine, megabytes, seconds, size_of, table, verdict, workplace
+from harness import (
+    HERE,
+    PYTHON,
+    Bench,
+    Job,
+    Result,
+    find_mlver,
+    machine,
+    megabytes,
+    seconds,
+    size_of,
+    table,
+    verdict,
+    workplace,
+)
 
 ADD_BARS = {"fast": 1.2, "balanced": 2.5}
 RESTORE_BAR = 2.5
 PEAK_BAR_BYTES = 700e6
+TOUCHED = 3
+"""How many times a version's size of free memory is touched before a clock starts."""
 Command = Sequence[str | Path]
 
 
@@ -43,6 +60,7 @@ class Series:
     def __init__(self, bench: Bench, mlver: Path, files: Sequence[Path]) -> None:
         self._bench, self._mlver = bench, mlver
         self.sources = [self._source(number, file) for number, file in enumerate(files)]
+        self.touched_bytes = TOUCHED * max(file.stat().st_size for file in files)
 
     def _source(self, number: int, file: Path) -> Path:
         """Put a version into a folder of its own, under the name they all have."""
@@ -101,6 +119,12 @@ class Series:
         prepare = partial(copy.unlink, missing_ok=True)
         return Job(["cp", self.sources[number], copy], self._bench.folder, prepare, copy if flush else None)
 
+    def floor(self, number: int) -> Job:
+        """Return the job of reading, hashing and writing a version's file."""
+        out = self._bench.folder / "floor"
+        prepare = partial(shutil.rmtree, out, ignore_errors=True)
+        return Job([PYTHON, HERE / "floor.py", self.sources[number], out], self._bench.folder, prepare)
+
     def verify(self, level: str) -> None:
         """Restore every version and compare."""
         for number, source in enumerate(self.sources):
@@ -138,24 +162,29 @@ def states(level: str) -> dict[str, bool]:
 def measure_add(bench: Bench, series: Series, level: str, rounds: int) -> list[list[str]]:
     """Return the lines on adding the last version."""
     last = len(series.sources) - 1
-    jobs = {"cp": series.cp(last, True), "cp, not flushed": series.cp(last, False)}
+    references = {
+        "cp": series.cp(last, True),
+        "cp, not flushed": series.cp(last, False),
+        "read, hash, write": series.floor(last),
+    }
+    jobs = dict(references)
     series.store_all_but_last(level)
     repository = series.repository(level)
     for name, kept in states(level).items():
         jobs[name] = Job(series.add(level, last), repository, partial(series.rewind, level, kept), repository)
-    results = bench.compare(jobs, rounds)
+    results = bench.compare(jobs, rounds, series.touched_bytes)
     series.keep_earlier(True)
-    rows = [line(f"`{name}`", results[name], results, None) for name in list(jobs)[:2]]
+    rows = [line(name, results[name], results, None) for name in references]
     return rows + [line(f"`mlver add`, {name}", results[name], results, ADD_BARS.get(level)) for name in states(level)]
 
 
 def measure_restore(bench: Bench, series: Series, level: str, rounds: int) -> list[list[str]]:
     """Return the lines on restoring each version."""
-    jobs = {"cp": series.cp(0, True), "cp, not flushed": series.cp(0, False)}
+    references = {"cp": series.cp(0, True), "cp, not flushed": series.cp(0, False)}
     names = {f"`mlver pull`, {level}, v{number}": number for number in range(len(series.sources))}
-    jobs |= {name: series.pull(level, number) for name, number in names.items()}
-    results = bench.compare(jobs, rounds)
-    rows = [line(f"`{name}`", results[name], results, None) for name in list(jobs)[:2]]
+    jobs = references | {name: series.pull(level, number) for name, number in names.items()}
+    results = bench.compare(jobs, rounds, series.touched_bytes)
+    rows = [line(name, results[name], results, None) for name in references]
     return rows + [line(name, results[name], results, RESTORE_BAR) for name in names]
 
 
