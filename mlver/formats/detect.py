@@ -6,6 +6,7 @@ an error, because every byte is kept whatever it means.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ _ONNX_KEYS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42", b"\
 _MAX_JSON_BYTES = 1 << 27  # more than any parser takes: too large a header is still told as one
 _GGUF_MAGIC = b"GGUF"
 _LEGACY_TORCH_NUMBER = b"\x8a\nl\xfc\x9c"
+_TENSORFLOW_DATA = re.compile(r"\.data-\d{5}-of-\d{5}\Z")
 _DCP_MODULE = b"torch.distributed.checkpoint.metadata"
 
 
@@ -85,7 +87,7 @@ def looks_like_weights(head: bytes, name: str) -> bool:
     """
     if name.lower().endswith(WEIGHT_SUFFIXES) or head.startswith((NPY_MAGIC, _HDF5_MAGIC, _GGUF_MAGIC)):
         return True
-    if looks_like_safetensors(head) or looks_like_legacy_torch(head):
+    if looks_like_safetensors(head) or looks_like_legacy_torch(head) or _TENSORFLOW_DATA.search(name):
         return True
     # The name of a zip file's first member follows its first header.
     return head.startswith(ZIP_MAGIC) and any(mark in head[30:] for mark in (b"/data.pkl", b".npy"))
@@ -135,6 +137,10 @@ def _parser_without_magic(head: bytes) -> Callable[[ByteSource], Layout] | None:
         from mlver.formats.safetensors import parse_safetensors
 
         return parse_safetensors
+    if looks_like_tensorflow(head):
+        from mlver.formats.tensorflow import parse_tensorflow
+
+        return parse_tensorflow
     if looks_like_onnx(head):
         from mlver.formats.onnx import parse_onnx
 
@@ -152,6 +158,14 @@ def looks_like_legacy_torch(head: bytes) -> bool:
     It starts with the pickle of a number, which comes after the protocol and, from protocol 4 on, the size of a frame.
     """
     return head[:1] == b"\x80" and _LEGACY_TORCH_NUMBER in (head[2:7], head[11:16])
+
+
+def looks_like_tensorflow(head: bytes) -> bool:
+    """Tell whether a file that starts with `head` may be the index of a TensorFlow checkpoint; its magic is at the end.
+
+    It starts with an entry without a key, whose value is a message: the number of files, and a version.
+    """
+    return head[:2] == b"\0\0" and head[3:4] == b"\x08" and b"\x1a\x02\x08\x01" in head[4:16]
 
 
 def looks_like_onnx(head: bytes) -> bool:

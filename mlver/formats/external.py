@@ -1,4 +1,4 @@
-"""Tensors that one file tells of and another holds: ONNX's external data, torch's distributed checkpoints.
+"""Tensors that one file tells of and another holds: of ONNX, of torch's distributed checkpoints, of TensorFlow.
 
 Whoever reads all files of a version asks each what it places elsewhere (`Layout.external`), lets `beside` find those
 places among the files there are, and hands each file what the others say of it (`diagnose`). Paths are compared, never
@@ -40,11 +40,11 @@ class Beside(NamedTuple):
 
     @property
     def format(self) -> str:
-        """The format of a file that is weights because others say so."""
-        return "dcp-data" if self.has_saves else "onnx-data"
+        """The format of a file that is weights because others say so; something is placed in it."""
+        return self.placed[0].format
 
 
-EXTERNAL_FORMATS = frozenset(["dcp-data", "onnx-data"])
+EXTERNAL_FORMATS = frozenset(["dcp-data", "onnx-data", "tensorflow-data"])
 """The formats of files that are weights only because others say so."""
 
 
@@ -75,21 +75,23 @@ def parse_external(others: Beside, source: ByteSource) -> Layout:
         OSError: The file cannot be read.
     """
     from mlver.formats.shared_storage import Extent, separate  # here, because few versions have such files
-    from mlver.formats.torch_distributed import Saves
+    from mlver.formats.torch_distributed import read_saves
     from mlver.formats.unique_names import UniqueNames
 
-    saves = Saves([item for item in others.placed if isinstance(item, ExternalSave)], source)
+    saved = read_saves([item for item in others.placed if isinstance(item, ExternalSave)], source)
     placed = [item for item in others.placed if isinstance(item, ExternalTensor)]
     inside = [Tensor(item.name, item.dtype, item.shape, item.offset, item.size_bytes) for item in placed]
     names = UniqueNames()
-    inside = [tensor._replace(name=names.add(tensor.name)) for tensor in [*inside, *saves.tensors]]
+    inside = [tensor._replace(name=names.add(tensor.name)) for tensor in [*inside, *saved.tensors]]
     if any(tensor.offset + tensor.size_bytes > source.size_bytes for tensor in inside):
         raise FormatError("another file places a tensor outside of this one")
     owners, views = separate({Extent("", 0, source.size_bytes): inside})
-    layout = Layout(others.format, owners, views, unsafe_globals=saves.unsafe_globals, is_complete=saves.is_complete)
+    layout = Layout(others.format, owners, views, unsafe_globals=saved.unsafe_globals, is_complete=saved.is_complete)
     return checked_layout(layout, source.size_bytes)
 
 
 def _neighbour(path: str, location: str) -> str:
-    folder, slash, _ = path.rpartition("/")
+    folder, slash, name = path.rpartition("/")
+    if location.startswith("*"):
+        location = name.rpartition(".")[0] + location[1:]
     return f"{folder}{slash}{location}"

@@ -120,10 +120,12 @@ class ExternalTensor(NamedTuple):
         name: Name in the file that tells of it.
         dtype: safetensors name of the element type.
         shape: Dimensions, outermost first.
-        location: Path of the other file, relative to the folder of this one. It is hostile: compare it with paths that
-            are known, and open nothing by it.
+        location: Path of the other file, relative to the folder of this one; a `*` that it begins with stands for the
+            name of this file without its suffix. It is hostile: compare it with paths that are known, and open nothing
+            by it.
         offset: Where its first byte is, in bytes from the start of the other file.
         size_bytes: Bytes from the first to the last element.
+        format: The format of the other file, if it has no other.
     """
 
     name: str
@@ -132,6 +134,7 @@ class ExternalTensor(NamedTuple):
     location: str
     offset: int
     size_bytes: int
+    format: str = "onnx-data"
 
 
 class ExternalSave(NamedTuple):
@@ -142,12 +145,14 @@ class ExternalSave(NamedTuple):
         location: As for `ExternalTensor`.
         offset: Where it begins, in bytes from the start of the other file.
         size_bytes: Its size.
+        format: The format of the other file.
     """
 
     name: str
     location: str
     offset: int
     size_bytes: int
+    format: str = "dcp-data"
 
 
 External = ExternalTensor | ExternalSave
@@ -158,8 +163,8 @@ class Layout:
     """All tensors of one file.
 
     Attributes:
-        format: `safetensors`, `torch`, `dcp`, `dcp-data`, `npy`, `npz`, `gguf`, `onnx`, `onnx-data`, `hdf5`, `keras` or
-            `msgpack`.
+        format: `safetensors`, `torch`, `dcp`, `dcp-data`, `npy`, `npz`, `gguf`, `onnx`, `onnx-data`, `hdf5`, `keras`,
+            `msgpack`, `tensorflow` or `tensorflow-data`.
         tensors: Sorted by offset; they never overlap and all lie inside the file.
         views: Named arrays inside those tensors, sorted by name. No two of all names are equal.
         metadata: The file's own text metadata (safetensors `__metadata__`) when it is small.
@@ -167,7 +172,7 @@ class Layout:
             at most 32. Nothing of it was imported or run.
         is_complete: False when the file holds array values outside of `tensors` (scales of quantized tensors, pickled
             NumPy arrays, compressed datasets): equal tensors do not mean equal weights then.
-        external: What lies in other files (ONNX, torch's distributed checkpoints).
+        external: What lies in other files (ONNX, distributed checkpoints of torch, checkpoints of TensorFlow).
     """
 
     format: str

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 from mlver.formats.layout import (
     MAX_TENSORS,
@@ -94,50 +95,50 @@ def _shown(name: str, at: Sequence[object], parts: int) -> str:
     return joined(name, f"[{','.join(map(str, indices))}]", separator="")
 
 
-class Saves:
+class Saved(NamedTuple):
     """What `torch.save` wrote into one file, time and again.
-
-    Args:
-        saves: What others say of it.
-        source: The file.
 
     Attributes:
         tensors: Those in it; what was saved under a name comes under that name.
         unsafe_globals: As for `Layout`.
-        is_complete: As for `Layout`; False also if something lies between them.
-
-    Raises:
-        FormatError: One is no zip file of torch's, or two overlap.
-        OSError: The file cannot be read.
+        is_complete: As for `Layout`; False also if something lies between what was saved.
     """
 
-    def __init__(self, saves: Sequence[ExternalSave], source: ByteSource) -> None:
-        self.tensors: list[Tensor] = []
-        self.unsafe_globals: tuple[str, ...] = ()
-        self.is_complete = True
-        unsafe: set[str] = set()
-        end = 0
-        for save in sorted(saves, key=lambda save: (save.offset, save.size_bytes)):
-            if save.offset < end:
-                raise FormatError("two things that were saved overlap")
-            end = save.offset + save.size_bytes
-            layout = _parse_save(_Part(source, save.offset, save.size_bytes))
-            self.is_complete &= layout.is_complete
-            unsafe.update(layout.unsafe_globals)
-            self.tensors += _named(save, layout)
-            if len(self.tensors) > MAX_TENSORS:
-                raise FormatError("too many tensors")
-        if saves:
-            self.is_complete &= sum(save.size_bytes for save in saves) == source.size_bytes
-        self.unsafe_globals = tuple(sorted(unsafe)[:MAX_UNSAFE_GLOBALS])
+    tensors: list[Tensor]
+    unsafe_globals: tuple[str, ...]
+    is_complete: bool
 
 
-def _parse_save(source: ByteSource) -> Layout:
+def read_saves(saves: Sequence[ExternalSave], source: ByteSource) -> Saved:
+    """Return what was saved into a file, by what others say of it.
+
+    Raises:
+        FormatError: Something is no zip file of torch's, or two overlap, or it is larger than the limits.
+        OSError: The file cannot be read.
+    """
+    machine = PickleMachine()
+    tensors: list[Tensor] = []
+    is_complete = not saves or sum(save.size_bytes for save in saves) == source.size_bytes
+    end = 0
+    for save in sorted(saves, key=lambda save: (save.offset, save.size_bytes)):
+        if save.offset < end:
+            raise FormatError("two things that were saved overlap")
+        end = save.offset + save.size_bytes
+        layout = _parse_save(_Part(source, save.offset, save.size_bytes), machine)
+        is_complete = is_complete and layout.is_complete
+        tensors += _named(save, layout)
+        if len(tensors) > MAX_TENSORS:
+            raise FormatError("too many tensors")
+    return Saved(tensors, tuple(sorted(machine.unsafe_globals)[:MAX_UNSAFE_GLOBALS]), is_complete)
+
+
+def _parse_save(source: ByteSource, machine: PickleMachine) -> Layout:
     members = read_directory(source)
     pickle_name = find_pickle(members)
     if pickle_name is None:
         raise FormatError("what was saved is no zip file of torch's")
-    return parse_torch(source, members, pickle_name)
+    machine.storages = {}  # each save has its own, by the same keys
+    return parse_torch(source, members, pickle_name, machine)
 
 
 def _named(save: ExternalSave, layout: Layout) -> Iterator[Tensor]:

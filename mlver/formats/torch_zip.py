@@ -25,13 +25,16 @@ def find_pickle(members: dict[str, Member]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def parse_torch(source: ByteSource, members: dict[str, Member], pickle_name: str) -> Layout:
+def parse_torch(
+    source: ByteSource, members: dict[str, Member], pickle_name: str, machine: PickleMachine | None = None
+) -> Layout:
     """Return the layout of a torch zip file.
 
     Args:
         source: The file.
         members: Its directory.
         pickle_name: The member from `find_pickle`.
+        machine: What reads the pickle. It may have read others: the limits are for all of them.
 
     Raises:
         FormatError: It is malformed, big-endian, or larger than the limits.
@@ -39,7 +42,7 @@ def parse_torch(source: ByteSource, members: dict[str, Member], pickle_name: str
     """
     folder = pickle_name.removesuffix("data.pkl")
     _check_byte_order(source, members.get(folder + "byteorder"))
-    machine = PickleMachine()
+    machine = machine or PickleMachine()
     root = machine.run(_read_member(source, members[pickle_name], MAX_PICKLE_BYTES))
     extents = _extents(source, members, folder + "data/", machine.storages)
     return torch_layout(machine, root, extents, source.size_bytes)

@@ -1,4 +1,4 @@
-"""Which files of a version tell of each other: ONNX models, or `.metadata` of torch, and those that have the weights.
+"""Which files of a version tell of each other: those with the names and places of weights, and those that have them.
 
 The former are looked into before anything is stored: what they say decides how the latter are cut and listed.
 """
@@ -16,7 +16,7 @@ from mlver.ops.scan import Source
 from mlver.ops.source_file import OpenFile, open_source, unreadable
 from mlver.ops.stat_cache import Stamp
 
-_SUFFIXES = (".onnx", ".metadata")
+_SUFFIXES = (".onnx", ".metadata", ".index")
 
 
 def link(sources: Sequence[Source]) -> list[Source]:

@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_MODULES = ["safetensors", "torch_zip", "torch_legacy", "torch_distributed", "npy", "gguf", "onnx", "msgpack", "hdf5"]
+_MODULES = [
+    *("safetensors", "torch_zip", "torch_legacy", "torch_distributed", "tensorflow"),
+    *("npy", "gguf", "onnx", "msgpack", "hdf5"),
+]
 CORPUS = Path(__file__).parents[2] / "build" / "fuzz"
 
 

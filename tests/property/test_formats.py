@@ -47,6 +47,9 @@ from tests.support.weight_files import (
     proto,
     safetensors_file,
     stored_zip,
+    tensorflow_entry,
+    tensorflow_header,
+    tensorflow_index,
 )
 from tests.support.weight_files import Tensor as TorchTensor
 from tests.support.weight_files import msgpack as packed
@@ -69,7 +72,10 @@ def parsed(raw: bytes) -> Layout | None:
     return layout
 
 
-FORMATS = ["safetensors", "torch", "torch", "dcp", "npy", "npz", "gguf", "onnx", "msgpack", "hdf5", "keras", "hdf5"]
+FORMATS = [
+    *("safetensors", "torch", "torch", "dcp", "npy", "npz"),
+    *("gguf", "onnx", "msgpack", "hdf5", "keras", "hdf5", "tensorflow"),
+]
 
 
 @functools.cache
@@ -96,7 +102,10 @@ def newer_files() -> Sequence[bytes]:
     array = MsgpackArray("float32", (2, 3), bytes(24))
     msgpack = packed({"params": {"w": array, "l": [1, 2.5, array]}, "step": MsgpackArray("int32", (), bytes(4), 3)})
     keras = stored_zip({"config.json": b"{}", "model.weights.h5": hdf5_file()})
-    return gguf.to_bytes(), onnx, msgpack, hdf5_file(), keras, (SAVED / "latest.h5").read_bytes()
+    tensorflow = tensorflow_index(
+        {b"": tensorflow_header(), b"w": tensorflow_entry(1, [2, 3], 0, 24), b"w/m": tensorflow_entry(14, [4], 24, 8)}
+    )
+    return gguf.to_bytes(), onnx, msgpack, hdf5_file(), keras, (SAVED / "latest.h5").read_bytes(), tensorflow
 
 
 @st.composite

@@ -305,6 +305,48 @@ def onnx_model(initializers: Iterable[bytes] = (), nodes: Iterable[bytes] = ()) 
     return proto(1, 10) + proto(2, "by hand") + proto(7, onnx_graph(initializers, nodes)) + opset
 
 
+def tensorflow_entry(kind: int, shape: Iterable[int], offset: int, size: int, *more: bytes, file: int = 0) -> bytes:
+    """Return the BundleEntryProto of a tensor in a TensorFlow checkpoint, with more fields."""
+    dims = b"".join(proto(2, proto(1, dimension)) for dimension in shape)
+    place = proto(3, file) + proto(4, offset) + proto(5, size)
+    return proto(1, kind) + proto(2, dims) + place + b"\x35\0\0\0\0" + b"".join(more)
+
+
+def tensorflow_header(files: int = 1, endianness: int = 0) -> bytes:
+    """Return the BundleHeaderProto of a TensorFlow checkpoint."""
+    return proto(1, files) + (proto(2, endianness) if endianness else b"") + proto(3, proto(1, 1))
+
+
+def _table_block(entries: Iterable[tuple[bytes, bytes]], compression: int = 0) -> bytes:
+    """Return a block of a LevelDB table, which shares as much of its keys as it can, and its trailer."""
+    block, before = b"", b""
+    for key, value in entries:
+        least = min(len(before), len(key))
+        shared = next((at for at in range(least) if before[at] != key[at]), least)
+        block += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+        before = key
+    return block + struct.pack("<2L", 0, 1) + bytes([compression]) + bytes(4)
+
+
+def tensorflow_index(
+    entries: Mapping[bytes, bytes], per_block: int = 3, compression: int = 0, first_block: int = 0
+) -> bytes:
+    """Return the index of a TensorFlow checkpoint: `entries` by their keys, so many in a block, from a block on."""
+    pairs = list(entries.items())
+    file, handles = b"", []
+    for first in range(0, len(pairs), per_block):
+        some = pairs[first : first + per_block]
+        block = _table_block(some, compression)
+        handles.append((some[-1][0], varint(len(file)) + varint(len(block) - 5)))
+        file += block
+    ends = b""
+    for last in ([], handles[first_block:] + handles[:first_block]):
+        block = _table_block(last)
+        ends += varint(len(file)) + varint(len(block) - 5)
+        file += block
+    return file + ends.ljust(40, b"\0") + (0xDB4775248B80FB57).to_bytes(8, "little")
+
+
 @dataclass(frozen=True)
 class MsgpackArray:
     """An array as Flax packs it."""

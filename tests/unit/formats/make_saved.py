@@ -1,7 +1,7 @@
 """Makes the files of `saved/` with the libraries whose formats they are: what our own readers have to understand.
 
-Run it by hand with `gguf`, `onnx`, `flax`, `keras` and `h5py` installed: `python -m tests.unit.formats.make_saved`. The
-tests need none of these.
+Run it by hand with `gguf`, `onnx`, `flax`, `keras`, `h5py` and `tensorflow` installed:
+`python -m tests.unit.formats.make_saved`. The tests need none of these.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,27 @@ def make_hdf5() -> None:
         file["text"] = "hello"
 
 
+def _rows_of_kernel(shape: Sequence[int], dtype: object, partition_info: Any) -> np.ndarray[Any, Any]:
+    start = partition_info.var_offset[0]
+    return KERNEL.T[start : start + shape[0]]
+
+
+def make_tensorflow() -> None:
+    tf = library("tensorflow")
+    module = tf.Module()
+    module.kernel, module.counts = tf.Variable(KERNEL), tf.Variable(COUNTS)
+    module.bias = tf.Variable(tf.cast(BIAS, tf.bfloat16))
+    module.text = tf.Variable("no weights")
+    tf.train.Checkpoint(module=module).write(str(FOLDER / "objects"))
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        divide = v1.fixed_size_partitioner(3)
+        v1.get_variable("kernel", KERNEL.T.shape, initializer=_rows_of_kernel, partitioner=divide)
+        v1.get_variable("scope/bias", initializer=BIAS)
+        session.run(v1.global_variables_initializer())
+        v1.train.Saver().save(session, str(FOLDER / "divided"), write_meta_graph=False, write_state=False)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for path in FOLDER.iterdir():
@@ -121,3 +143,4 @@ if __name__ == "__main__":
     make_flax()
     make_keras()
     make_hdf5()
+    make_tensorflow()

@@ -42,7 +42,17 @@ def test_a_file_that_shrinks_while_it_is_read_is_plain_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "MODEL.PT", "dir/x.ckpt", "a.npz", "m.gguf", "pytorch_model.bin"]
+    "name",
+    [
+        "model.safetensors",
+        "MODEL.PT",
+        "dir/x.ckpt",
+        "a.npz",
+        "m.gguf",
+        "pytorch_model.bin",
+        "__0_0.distcp",
+        "v.data-00003-of-00012",
+    ],
 )
 def test_names_of_weight_files(name: str) -> None:
     assert looks_like_weights(b"", name)
@@ -55,6 +65,7 @@ def test_names_of_weight_files(name: str) -> None:
         b"GGUF\x03\x00\x00\x00",
         b"\x89HDF\r\n\x1a\n",
         b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+        b"\x80\x04\x95\x0d\0\0\0\0\0\0\0\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
         safetensors_file({"w": 1}),
         stored_zip({"model/data.pkl": b"broken"}),
         stored_zip({"w.npy": b"broken"}),
@@ -68,6 +79,6 @@ def test_a_zip_file_of_something_else_is_not_taken_for_weights() -> None:
     assert not looks_like_weights(stored_zip({"word/document.xml": b"<xml/>"}), "letter.docx")
 
 
-@pytest.mark.parametrize("name", ["readme.md", "config.json", "pt", "x.py"])
+@pytest.mark.parametrize("name", ["readme.md", "config.json", "pt", "x.py", "v.data-0-of-1"])
 def test_other_names(name: str) -> None:
     assert not looks_like_weights(b'{"a": 1, "b": 2}', name)

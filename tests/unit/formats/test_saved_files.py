@@ -71,6 +71,39 @@ def test_onnx_with_its_weights_in_another_file() -> None:
     assert_arrays(arrays(data, found), {"kernel": KERNEL, "second": KERNEL + 1})
 
 
+def read_tensorflow(name: str) -> tuple[bytes, Layout]:
+    """Return a checkpoint's data, and what is found in them."""
+    index, data = ((FOLDER / f"{name}.{suffix}").read_bytes() for suffix in ("index", "data-00000-of-00001"))
+    layout = parse(BytesSource(index))
+    assert layout is not None
+    assert layout.format == "tensorflow"
+    told = beside({f"{name}.index": layout.external}, {f"{name}.index", f"{name}.data-00000-of-00001"})
+    again, _ = diagnose(BytesSource(index), told[f"{name}.index"])
+    assert again is not None
+    assert again.is_complete
+    found, problem = diagnose(BytesSource(data), told[f"{name}.data-00000-of-00001"])
+    assert found is not None
+    assert (found.format, found.is_complete, problem) == ("tensorflow-data", True, None)
+    assert_promises(found, len(data))
+    return data, found
+
+
+def test_tensorflow() -> None:
+    raw, layout = read_tensorflow("objects")
+    name = "module/{}/.ATTRIBUTES/VARIABLE_VALUE".format
+    assert_arrays(arrays(raw, layout), {name("kernel"): KERNEL, name("counts"): COUNTS})
+    (bias,) = (tensor for tensor in layout.tensors if tensor.dtype == "BF16")
+    assert (bias.name, bias.shape) == (name("bias"), (3,))
+    np.testing.assert_array_equal(np.frombuffer(raw, "<u2", 3, bias.offset), HEADS_OF_BF16)
+
+
+def test_the_parts_of_a_divided_variable_of_tensorflow_are_tensors() -> None:
+    found = arrays(*read_tensorflow("divided"))
+    rows = KERNEL.T
+    parts = {"kernel": rows[:22], "kernel#2": rows[22:43], "kernel#3": rows[43:]}
+    assert_arrays(found, {**parts, "scope/bias": BIAS})
+
+
 def test_flax() -> None:
     raw, layout = read("state.msgpack")
     expected = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlver.formats import Beside, ExternalSave, Layout, beside, diagnose
+from mlver.formats import Beside, ExternalSave, Layout, beside, diagnose, pickle_machine
 from tests.support.weight_files import (
     BytesSource,
     Instance,
@@ -216,6 +216,17 @@ def test_a_save_that_is_elsewhere_counts_as_a_whole(offset: int, size_bytes: int
     assert layout == Layout("dcp-data", (), is_complete=False)
     assert found is not None
     assert problem in found
+
+
+def test_the_limits_are_for_all_that_was_saved_into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = tensor("w", [1])[1]
+    placed = tuple(ExternalSave(f"w{number}", FILE, number * len(raw), len(raw)) for number in range(10))
+    assert diagnose(BytesSource(raw * 10), Beside(placed))[1] is None
+    monkeypatch.setattr(pickle_machine, "MAX_OPCODES", 200)
+    assert diagnose(BytesSource(raw), Beside(placed[:1]))[1] is None
+    layout, problem = diagnose(BytesSource(raw * 10), Beside(placed))
+    assert layout == Layout("dcp-data", (), is_complete=False)
+    assert problem == "the pickle has too many opcodes"
 
 
 def test_saves_that_overlap_count_as_a_whole() -> None:

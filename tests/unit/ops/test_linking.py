@@ -27,6 +27,9 @@ from tests.support.weight_files import (
     onnx_model,
     onnx_outside,
     onnx_tensor,
+    tensorflow_entry,
+    tensorflow_header,
+    tensorflow_index,
 )
 
 KERNEL = np.arange(600, dtype="<f4").reshape(2, 300)
@@ -64,12 +67,22 @@ def distributed() -> dict[str, bytes]:
     return {".metadata": dcp_metadata(entries), **saves}
 
 
+def tensorflow_checkpoint() -> dict[str, bytes]:
+    """Return a checkpoint of TensorFlow, as it lies in a SavedModel."""
+    data, entries = b"", {b"": tensorflow_header()}
+    for name, array in sorted(NAMED.items()):
+        entries[name.encode()] = tensorflow_entry(1, array.shape, len(data), array.nbytes)
+        data += array.tobytes()
+    return {"v/variables.index": tensorflow_index(entries), "v/variables.data-00000-of-00001": data}
+
+
 FORMS = {
     "gguf": {"m.gguf": GgufFile({n: ("F32", a.shape, a.tobytes()) for n, a in NAMED.items()}).to_bytes()},
     "msgpack": {"m.msgpack": msgpack({n: MsgpackArray("float32", a.shape, a.tobytes()) for n, a in NAMED.items()})},
     "torch": {"m.pt": torch_file(NAMED).to_bytes()},
     "torch, no zip file": {"m.pt": torch_file(NAMED).to_legacy_bytes()},
     "torch, distributed": distributed(),
+    "tensorflow": tensorflow_checkpoint(),
     "onnx": {"m.onnx": inside()},
     "onnx, in two files": outside(),
     "onnx, in two files, elsewhere": outside(4096),
