@@ -114,21 +114,7 @@ def _parser_for(head: bytes) -> Callable[[ByteSource], Layout] | None:
         from mlver.formats.hdf5 import parse_hdf5
 
         return parse_hdf5
-    if head.startswith(b"\x80"):
-        return _parser_of_pickles(head)
     return _parser_without_magic(head.ljust(HEAD_BYTES, b"\0"))
-
-
-def _parser_of_pickles(head: bytes) -> Callable[[ByteSource], Layout] | None:
-    if looks_like_legacy_torch(head):
-        from mlver.formats.torch_legacy import parse_legacy_torch
-
-        return parse_legacy_torch
-    if _DCP_MODULE in head:
-        from mlver.formats.torch_distributed import parse_metadata
-
-        return parse_metadata
-    return None
 
 
 def _parser_without_magic(head: bytes) -> Callable[[ByteSource], Layout] | None:
@@ -149,6 +135,18 @@ def _parser_without_magic(head: bytes) -> Callable[[ByteSource], Layout] | None:
         from mlver.formats.msgpack import parse_msgpack
 
         return parse_msgpack
+    return _parser_of_pickles(head)
+
+
+def _parser_of_pickles(head: bytes) -> Callable[[ByteSource], Layout] | None:
+    if looks_like_legacy_torch(head):
+        from mlver.formats.torch_legacy import parse_legacy_torch
+
+        return parse_legacy_torch
+    if head.startswith(b"\x80") and _DCP_MODULE in head:
+        from mlver.formats.torch_distributed import parse_metadata
+
+        return parse_metadata
     return None
 
 

@@ -116,6 +116,15 @@ def test_a_header_size_beyond_the_file_reads_nothing() -> None:
         assert parse(Watched(size.to_bytes(8, "little") + b'{"a":1}')) is None
 
 
+def test_a_header_of_any_size_is_told_from_other_formats() -> None:
+    for padding in range(600):
+        name = "torch.distributed.checkpoint.metadata"
+        raw = safetensors_file(json.dumps({name: entry("U8", [1], 0, 1)}) + " " * padding, b"1")
+        layout = parse(BytesSource(raw))
+        assert layout is not None, padding
+        assert layout.format == "safetensors"
+
+
 def test_a_header_that_is_too_large_is_not_read() -> None:
     class Endless(BytesSource):
         @property
