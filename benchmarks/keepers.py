@@ -190,7 +190,7 @@ def keep_git_lfs(bench: Bench, files: Sequence[Path]) -> list[int]:
     return sizes
 
 
-ZSTD = ["zstd", "--quiet", "--force", "--single-thread", "--long=31"]
+ZSTD = ["zstd", "--quiet", "--force", "--long=31"]
 
 
 def keep_together(bench: Bench, files: Sequence[Path]) -> list[int]:
