@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from mlver.formats.dtypes import MAX_DIMENSIONS
 from mlver.formats.layout import (
     MAX_TENSORS,
     ByteSource,
@@ -29,11 +30,23 @@ from mlver.formats.pickle_machine import PickleMachine
 from mlver.formats.torch_globals import Record
 from mlver.formats.torch_tensors import MAX_PICKLE_BYTES, MAX_UNSAFE_GLOBALS
 from mlver.formats.torch_zip import find_pickle, parse_torch
-from mlver.formats.unique_names import LONE_TENSOR_NAME, joined
+from mlver.formats.unique_names import LONE_TENSOR_NAME, NameBudget, joined
 from mlver.formats.zip_directory import read_directory
 
-_NEEDED = ("torch.distributed.checkpoint.", "pathlib.")
-"""Modules of what every such file names."""
+_NEEDED = {
+    "torch.distributed.checkpoint.metadata": (
+        "BytesStorageMetadata ChunkStorageMetadata Metadata MetadataIndex StorageMeta TensorProperties "
+        "TensorStorageMetadata _MEM_FORMAT_ENCODING"
+    ),
+    "torch.distributed.checkpoint.filesystem": "_StorageInfo",
+    "torch.distributed._shard.sharded_tensor.metadata": "MEM_FORMAT_ENCODING TensorProperties",  # torch 2.0 to 2.2
+    "pathlib": "PosixPath PurePosixPath WindowsPath PureWindowsPath",
+    "pathlib._local": "PosixPath PurePosixPath WindowsPath PureWindowsPath",
+}
+NEEDED_GLOBALS = frozenset(f"{module}.{name}" for module, names in _NEEDED.items() for name in names.split())
+"""What such files name beside what weights need: classes without code of their own."""
+_MOST_STATES, _MOST_ATTRIBUTES = 4, 64
+"""What is looked at of an object. One can be mentioned time and again, and the file stays small."""
 
 
 def parse_metadata(source: ByteSource) -> Layout:
@@ -53,8 +66,9 @@ def parse_metadata(source: ByteSource) -> Layout:
     if len(places) > MAX_TENSORS:
         raise FormatError("the metadata tells of too many places")
     parts = Counter(place.name for place, _ in places)
-    saves = [place._replace(name=_shown(place.name, at, parts[place.name])) for place, at in places]
-    unsafe = sorted(name for name in machine.unsafe_globals if not name.startswith(_NEEDED))
+    names = NameBudget()
+    saves = [place._replace(name=names.kept(_shown(place.name, at, parts[place.name]))) for place, at in places]
+    unsafe = sorted(machine.unsafe_globals - NEEDED_GLOBALS)
     layout = Layout(
         "dcp",
         (),
@@ -80,13 +94,15 @@ def _place(key: object, value: object) -> tuple[ExternalSave, tuple[object, ...]
 
 def _attributes(value: object) -> dict[str, object]:
     """Return what is set of an object that was pickled by the names of its attributes."""
-    states = value.states if isinstance(value, Record) else []
-    items = chain.from_iterable(state.items for state in states if isinstance(state, Record))
+    states = value.states[:_MOST_STATES] if isinstance(value, Record) else []
+    items = chain.from_iterable(state.items[:_MOST_ATTRIBUTES] for state in states if isinstance(state, Record))
     return {key: item for key, item in items if isinstance(key, str)}
 
 
 def _shown(name: str, at: Sequence[object], parts: int) -> str:
     """Return the name of a tensor, with where it begins if it is a part of one."""
+    if len(at) > MAX_DIMENSIONS:
+        raise FormatError("a tensor has too many dimensions")
     indices = [index for index in at if isinstance(index, int)]
     if len(indices) != len(at) or (parts == 1 and not any(indices)) or not indices:
         return name
@@ -116,7 +132,7 @@ def read_saves(saves: Sequence[ExternalSave], source: ByteSource) -> Saved:
         FormatError: Something is no zip file of torch's, or two overlap, or it is larger than the limits.
         OSError: The file cannot be read.
     """
-    machine = PickleMachine()
+    machine, names = PickleMachine(), NameBudget()
     tensors: list[Tensor] = []
     is_complete = not saves or sum(save.size_bytes for save in saves) == source.size_bytes
     end = 0
@@ -126,7 +142,7 @@ def read_saves(saves: Sequence[ExternalSave], source: ByteSource) -> Saved:
         end = save.offset + save.size_bytes
         layout = _parse_save(_Part(source, save.offset, save.size_bytes), machine)
         is_complete = is_complete and layout.is_complete
-        tensors += _named(save, layout)
+        tensors += _named(save, layout, names)
         if len(tensors) > MAX_TENSORS:
             raise FormatError("too many tensors")
     return Saved(tensors, tuple(sorted(machine.unsafe_globals)[:MAX_UNSAFE_GLOBALS]), is_complete)
@@ -141,14 +157,16 @@ def _parse_save(source: ByteSource, machine: PickleMachine) -> Layout:
     return parse_torch(source, members, pickle_name, machine)
 
 
-def _named(save: ExternalSave, layout: Layout) -> Iterator[Tensor]:
+def _named(save: ExternalSave, layout: Layout, names: NameBudget) -> Iterator[Tensor]:
     """Yield all arrays of what was saved, placed in the file that it is in."""
     places = [tensor.offset for tensor in layout.tensors]
     places += [layout.tensors[view.owner].offset + view.offset for view in layout.views]
     for item, place in zip(layout.arrays, places, strict=True):
         name = save.name if item.name == LONE_TENSOR_NAME else joined(save.name, item.name)
         anonymous = isinstance(item, Tensor) and item.anonymous
-        yield Tensor(name, item.dtype, item.shape, save.offset + place, item.size_bytes, item.order, anonymous)
+        yield Tensor(
+            names.kept(name), item.dtype, item.shape, save.offset + place, item.size_bytes, item.order, anonymous
+        )
 
 
 class _Part:

@@ -157,4 +157,4 @@ def test_an_index_of_too_many_parts_is_plain_bytes(monkeypatch: pytest.MonkeyPat
 
 def test_long_keys_count_for_more() -> None:
     entries = {b"k" * 4000 + b"%04d" % number: tensorflow_entry(1, [1], 0, 4) for number in range(9000)}
-    assert "too many" in problem_of(tensorflow_index({b"": tensorflow_header(), **entries}, per_block=10_000))
+    assert "too many parts" in problem_of(tensorflow_index({b"": tensorflow_header(), **entries}, per_block=10_000))

@@ -155,6 +155,29 @@ def test_names_that_checkpoints_do_not_need_are_told_of() -> None:
     assert layout.unsafe_globals == ("posix.system",)
 
 
+@pytest.mark.parametrize("name", ["os.system", "_StorageInfo.__init__.__globals__", "FileSystemWriter"])
+def test_what_is_reached_through_a_module_that_checkpoints_need_is_told_of(name: str) -> None:
+    attack = Instance(Name("torch.distributed.checkpoint.filesystem", name), ("true",))
+    layout = places([dcp_entry("w", FILE, 0, 9), dcp_entry("v", attack, 0, 9)])
+    assert layout.unsafe_globals == (f"torch.distributed.checkpoint.filesystem.{name}",)
+
+
+def test_a_small_file_that_mentions_much_time_and_again() -> None:
+    long, many = "w" * 4000, tuple(range(100))
+    entries = [dcp_entry(long, FILE, 0, 9, at=(number,)) for number in range(20_000)]
+    assert "names are too long" in (diagnose(BytesSource(dcp_metadata(entries)))[1] or "")
+    assert "dimensions" in (diagnose(BytesSource(dcp_metadata([dcp_entry("w", FILE, 0, 9, at=many)])))[1] or "")
+
+
+def test_of_an_object_with_many_attributes_few_are_looked_at() -> None:
+    for fillers, found in ((50, 1), (100, 0)):
+        more = {str(number): number for number in range(fillers)}
+        index, info = dcp_entry("w", FILE, 0, 9)
+        assert isinstance(info, Instance)
+        assert isinstance(info.state, dict)
+        assert len(places([(index, Instance(info.function, (), more | info.state))]).external) == found
+
+
 def test_what_was_saved_under_a_name_comes_under_that_name() -> None:
     storage, unseen = Storage("0", np.arange(6, dtype="<f4").tobytes()), Storage("1", bytes(8))
     grid = Tensor(storage, (2, 3), (3, 1))
