@@ -193,14 +193,14 @@ def keep_git_lfs(bench: Bench, files: Sequence[Path]) -> list[int]:
 ZSTD = ["zstd", "--quiet", "--force", "--long=31"]
 
 
-def keep_together(bench: Bench, files: Sequence[Path]) -> list[int]:
+def keep_together(bench: Bench, files: Sequence[Path], options: Sequence[str] = ()) -> list[int]:
     """Store all versions end to end, compressed as one file."""
     together, packed, back = (bench.folder / name for name in ("together", "packed", "back"))
     with together.open("wb") as out:
         for file in files:
             with file.open("rb") as version:
                 shutil.copyfileobj(version, out)
-    bench.run([*ZSTD, "-19", together, "-o", packed], bench.folder)
+    bench.run([*ZSTD, *options, "-19", together, "-o", packed], bench.folder)
     bench.run([*ZSTD, "-d", packed, "-o", back], bench.folder)
     compare(back, [together], 0, "zstd")
     return [packed.stat().st_size]
@@ -269,6 +269,8 @@ PEERS = (
     Tool("DVC", keep_dvc, [find_program("dvc"), "--version"], PIP),
     Tool("git-lfs", keep_git_lfs, ["git", "lfs", "version"], APT),
     Tool("zstd -19 --long=31", keep_together, ZSTD_VERSION, APT, slow=True),
+    # By one thread, zstd 1.5.4 finds other matches: not those of a whole version, but more of short ones.
+    Tool("the same, one thread", partial(keep_together, options=["--single-thread"]), ZSTD_VERSION, APT, slow=True),
     Tool("xdelta3 chain", difference(), ["xdelta3", "-V"], APT),
     Tool("zstd -3 --patch-from chain", patch(3), ZSTD_VERSION, APT),
     Tool("zstd -19 --patch-from chain", patch(19), ZSTD_VERSION, APT, slow=True),
