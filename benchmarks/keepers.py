@@ -270,7 +270,13 @@ PEERS = (
     Tool("git-lfs", keep_git_lfs, ["git", "lfs", "version"], APT),
     Tool("zstd -19 --long=31", keep_together, ZSTD_VERSION, APT, slow=True),
     # By one thread, zstd 1.5.4 finds other matches: not those of a whole version, but more of short ones.
-    Tool("the same, one thread", partial(keep_together, options=["--single-thread"]), ZSTD_VERSION, APT, slow=True),
+    Tool(
+        "zstd -19 --long=31, one thread",
+        partial(keep_together, options=["--single-thread"]),
+        ZSTD_VERSION,
+        APT,
+        slow=True,
+    ),
     Tool("xdelta3 chain", difference(), ["xdelta3", "-V"], APT),
     Tool("zstd -3 --patch-from chain", patch(3), ZSTD_VERSION, APT),
     Tool("zstd -19 --patch-from chain", patch(19), ZSTD_VERSION, APT, slow=True),
