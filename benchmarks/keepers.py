@@ -191,6 +191,8 @@ def keep_git_lfs(bench: Bench, files: Sequence[Path]) -> list[int]:
 
 
 ZSTD = ["zstd", "--quiet", "--force", "--long=31"]
+ONE_THREAD = "--single-thread"
+"""By one thread, zstd 1.5.4 finds more short matches; but at level 19 none of those that `--long` and bases are for."""
 
 
 def keep_together(bench: Bench, files: Sequence[Path], options: Sequence[str] = ()) -> list[int]:
@@ -223,14 +225,14 @@ def keep_chain(bench: Bench, files: Sequence[Path], encode: Coder, decode: Coder
     return list(accumulate(delta.stat().st_size for delta in deltas))
 
 
-def patch(level: int) -> Keep:
+def patch(*options: str) -> Keep:
     """Return a chain of `zstd --patch-from`."""
 
-    def code(base: Path | None, source: Path, target: Path, what: str) -> Command:
+    def code(base: Path | None, source: Path, target: Path, what: Sequence[str]) -> Command:
         option = [f"--patch-from={base}"] if base else []
-        return [*ZSTD, what, *option, source, "-o", target]
+        return [*ZSTD, *what, *option, source, "-o", target]
 
-    return partial(keep_chain, encode=partial(code, what=f"-{level}"), decode=partial(code, what="-d"))
+    return partial(keep_chain, encode=partial(code, what=options), decode=partial(code, what=["-d"]))
 
 
 def difference() -> Keep:
@@ -269,16 +271,15 @@ PEERS = (
     Tool("DVC", keep_dvc, [find_program("dvc"), "--version"], PIP),
     Tool("git-lfs", keep_git_lfs, ["git", "lfs", "version"], APT),
     Tool("zstd -19 --long=31", keep_together, ZSTD_VERSION, APT, slow=True),
-    # By one thread, zstd 1.5.4 finds other matches: not those of a whole version, but more of short ones.
     Tool(
         "zstd -19 --long=31, one thread",
-        partial(keep_together, options=["--single-thread"]),
+        partial(keep_together, options=[ONE_THREAD]),
         ZSTD_VERSION,
         APT,
         slow=True,
     ),
     Tool("xdelta3 chain", difference(), ["xdelta3", "-V"], APT),
-    Tool("zstd -3 --patch-from chain", patch(3), ZSTD_VERSION, APT),
-    Tool("zstd -19 --patch-from chain", patch(19), ZSTD_VERSION, APT, slow=True),
+    Tool("zstd -3 --patch-from chain", patch(ONE_THREAD, "-3"), ZSTD_VERSION, APT),
+    Tool("zstd -19 --patch-from chain", patch("-19"), ZSTD_VERSION, APT, slow=True),
     Tool("zipnn chain", partial(keep_by_script, script="zipnn_chain.py"), ZIPNN, PIP),
 )
