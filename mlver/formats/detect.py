@@ -89,6 +89,8 @@ def looks_like_weights(head: bytes, name: str) -> bool:
         return True
     if looks_like_safetensors(head) or looks_like_legacy_torch(head) or _TENSORFLOW_DATA.search(name):
         return True
+    if looks_like_dcp(head) or looks_like_tensorflow(head):
+        return True
     # The name of a zip file's first member follows its first header.
     return head.startswith(ZIP_MAGIC) and any(mark in head[30:] for mark in (b"/data.pkl", b".npy"))
 
@@ -143,7 +145,7 @@ def _parser_of_pickles(head: bytes) -> Callable[[ByteSource], Layout] | None:
         from mlver.formats.torch_legacy import parse_legacy_torch
 
         return parse_legacy_torch
-    if head.startswith(b"\x80") and _DCP_MODULE in head:
+    if looks_like_dcp(head):
         from mlver.formats.torch_distributed import parse_metadata
 
         return parse_metadata
@@ -156,6 +158,11 @@ def looks_like_legacy_torch(head: bytes) -> bool:
     It starts with the pickle of a number, which comes after the protocol and, from protocol 4 on, the size of a frame.
     """
     return head[:1] == b"\x80" and _LEGACY_TORCH_NUMBER in (head[2:7], head[11:16])
+
+
+def looks_like_dcp(head: bytes) -> bool:
+    """Tell whether a file that starts with `head` (64 bytes or more) may be a distributed checkpoint's metadata."""
+    return head[:1] == b"\x80" and _DCP_MODULE in head[:HEAD_BYTES]
 
 
 def looks_like_tensorflow(head: bytes) -> bool:

@@ -19,6 +19,7 @@ from mlver.formats.hdf5_links import is_group, read_links
 from mlver.formats.hdf5_objects import read_messages
 from mlver.formats.layout import ByteSource, FormatError, Layout, Tensor, checked_layout
 from mlver.formats.shared_storage import Extent, separate
+from mlver.formats.stretch import Stretch
 from mlver.formats.unique_names import LONE_TENSOR_NAME, UniqueNames, joined
 from mlver.formats.zip_directory import Member, locate
 
@@ -47,7 +48,7 @@ def parse_keras(source: ByteSource, weights: Member) -> Layout:
         OSError: The file cannot be read.
     """
     start = locate(source, weights)
-    inside = parse_hdf5(_Part(source, start, weights.size))
+    inside = parse_hdf5(Stretch(source, start, weights.size))
     tensors = tuple(tensor._replace(offset=tensor.offset + start) for tensor in inside.tensors)
     return checked_layout(replace(inside, format="keras", tensors=tensors), source.size_bytes)
 
@@ -65,24 +66,6 @@ def parse_hdf5(source: ByteSource) -> Layout:
         return Layout("hdf5", (), is_complete=walk.is_complete)
     tensors, views = separate({Extent("", 0, source.size_bytes): walk.tensors})
     return checked_layout(Layout("hdf5", tensors, views, is_complete=walk.is_complete), source.size_bytes)
-
-
-class _Part:
-    """A stretch of a file as a `ByteSource`."""
-
-    def __init__(self, source: ByteSource, offset: int, size_bytes: int) -> None:
-        self._source = source
-        self._offset = offset
-        self._size_bytes = size_bytes
-
-    @property
-    def size_bytes(self) -> int:
-        """Length of the stretch."""
-        return self._size_bytes
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return the bytes at `offset`, fewer where the stretch ends."""
-        return self._source.read(self._offset + offset, max(min(length, self._size_bytes - offset), 0))
 
 
 class _Walk:

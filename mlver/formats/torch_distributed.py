@@ -27,6 +27,7 @@ from mlver.formats.layout import (
     read_exactly,
 )
 from mlver.formats.pickle_machine import PickleMachine
+from mlver.formats.stretch import Stretch
 from mlver.formats.torch_globals import Record
 from mlver.formats.torch_tensors import MAX_PICKLE_BYTES, MAX_UNSAFE_GLOBALS
 from mlver.formats.torch_zip import find_pickle, parse_torch
@@ -140,7 +141,9 @@ def read_saves(saves: Sequence[ExternalSave], source: ByteSource) -> Saved:
         if save.offset < end:
             raise FormatError("two things that were saved overlap")
         end = save.offset + save.size_bytes
-        layout = _parse_save(_Part(source, save.offset, save.size_bytes), machine)
+        if end > source.size_bytes:
+            raise FormatError("something that was saved lies outside of the file")
+        layout = _parse_save(Stretch(source, save.offset, save.size_bytes), machine)
         is_complete = is_complete and layout.is_complete
         tensors += _named(save, layout, names)
         if len(tensors) > MAX_TENSORS:
@@ -167,23 +170,3 @@ def _named(save: ExternalSave, layout: Layout, names: NameBudget) -> Iterator[Te
         yield Tensor(
             names.kept(name), item.dtype, item.shape, save.offset + place, item.size_bytes, item.order, anonymous
         )
-
-
-class _Part:
-    """A stretch of a file, as a file of its own."""
-
-    def __init__(self, source: ByteSource, offset: int, size_bytes: int) -> None:
-        if offset + size_bytes > source.size_bytes:
-            raise FormatError("something that was saved lies outside of the file")
-        self._source = source
-        self._offset = offset
-        self._size_bytes = size_bytes
-
-    @property
-    def size_bytes(self) -> int:
-        """Its size."""
-        return self._size_bytes
-
-    def read(self, offset: int, length: int) -> bytes:
-        """See `ByteSource.read`."""
-        return self._source.read(self._offset + offset, min(length, self._size_bytes - offset))

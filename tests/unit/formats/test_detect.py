@@ -6,7 +6,15 @@ from typing import Never
 import pytest
 
 from mlver.formats import looks_like_weights, parse
-from tests.support.weight_files import BytesSource, entry, safetensors_file, stored_zip
+from tests.support.weight_files import (
+    BytesSource,
+    dcp_metadata,
+    entry,
+    safetensors_file,
+    stored_zip,
+    tensorflow_header,
+    tensorflow_index,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +74,8 @@ def test_names_of_weight_files(name: str) -> None:
         b"\x89HDF\r\n\x1a\n",
         b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
         b"\x80\x04\x95\x0d\0\0\0\0\0\0\0\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+        dcp_metadata([]),
+        tensorflow_index({b"": tensorflow_header()})[:256],
         safetensors_file({"w": 1}),
         stored_zip({"model/data.pkl": b"broken"}),
         stored_zip({"w.npy": b"broken"}),
