@@ -142,7 +142,8 @@ class Bench:
             for name, job in jobs.items():
                 job.prepare()
                 os.sync()
-                touch_free_memory(touched_bytes)
+                if touched_bytes:
+                    touch_free_memory(touched_bytes)
                 samples[name].append(self.run(job.command, job.folder, job.flush))
                 print(f"  {number + 1}/{rounds} {name}: {samples[name][-1].wall_seconds:.3f} s", file=sys.stderr)
         return {name: Result(tuple(runs)) for name, runs in samples.items()}
@@ -184,9 +185,7 @@ def touch_free_memory(size_bytes: int) -> None:
     """
     with open("/proc/meminfo") as file:
         free_bytes = next(int(line.split()[1]) << 10 for line in file if line.startswith("MemFree:"))
-    size = min(size_bytes, free_bytes * 4 // 5)
-    if size:
-        subprocess.run([PYTHON, "-c", _TOUCH, str(size)], check=True)
+    subprocess.run([PYTHON, "-c", _TOUCH, str(min(size_bytes, free_bytes * 4 // 5))], check=True)
 
 
 _TOUCH = """

@@ -78,11 +78,11 @@ def parse_external(others: Beside, source: ByteSource) -> Layout:
     from mlver.formats.torch_distributed import read_saves
     from mlver.formats.unique_names import UniqueNames
 
-    saved = read_saves([item for item in others.placed if isinstance(item, ExternalSave)], source)
-    placed = [item for item in others.placed if isinstance(item, ExternalTensor)]
-    inside = [Tensor(item.name, item.dtype, item.shape, item.offset, item.size_bytes) for item in placed]
     names = UniqueNames()
-    inside = [tensor._replace(name=names.add(tensor.name)) for tensor in [*inside, *saved.tensors]]
+    placed = [item for item in others.placed if isinstance(item, ExternalTensor)]
+    inside = [Tensor(names.add(item.name), item.dtype, item.shape, item.offset, item.size_bytes) for item in placed]
+    saved = read_saves([item for item in others.placed if isinstance(item, ExternalSave)], source, names)
+    inside += saved.tensors
     if any(tensor.offset + tensor.size_bytes > source.size_bytes for tensor in inside):
         raise FormatError("another file places a tensor outside of this one")
     owners, views = separate({Extent("", 0, source.size_bytes): inside})

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from mlver.formats.cursor import Cursor, decoded
 from mlver.formats.layout import (
-    MAX_TENSORS,
     ByteSource,
     ExternalTensor,
     FormatError,
@@ -77,8 +76,6 @@ def parse_tensorflow(source: ByteSource) -> Layout:
                 name, dtype, tensor.shape, location, tensor.offset, tensor.size_bytes, format="tensorflow-data"
             )
         )
-        if len(external) > MAX_TENSORS:
-            raise FormatError("too many tensors")
     layout = Layout("tensorflow", (), is_complete=is_complete, external=tuple(external))
     return checked_layout(layout, source.size_bytes)
 

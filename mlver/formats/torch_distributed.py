@@ -31,7 +31,7 @@ from mlver.formats.stretch import Stretch
 from mlver.formats.torch_globals import Record
 from mlver.formats.torch_tensors import MAX_PICKLE_BYTES, MAX_UNSAFE_GLOBALS
 from mlver.formats.torch_zip import find_pickle, parse_torch
-from mlver.formats.unique_names import LONE_TENSOR_NAME, NameBudget, joined
+from mlver.formats.unique_names import LONE_TENSOR_NAME, MAX_ALL_NAMES_CHARACTERS, UniqueNames, joined
 from mlver.formats.zip_directory import read_directory
 
 _NEEDED = {
@@ -63,12 +63,18 @@ def parse_metadata(source: ByteSource) -> Layout:
     entries = _attributes(machine.run(read_exactly(source, 0, source.size_bytes))).get("storage_data")
     if not isinstance(entries, Record):
         raise FormatError("the metadata does not tell where anything is")
-    places = [place for key, value in entries.items if (place := _place(key, value)) is not None]
+    places = [found for key, value in entries.items if (found := _place(key, value)) is not None]
     if len(places) > MAX_TENSORS:
         raise FormatError("the metadata tells of too many places")
     parts = Counter(place.name for place, _ in places)
-    names = NameBudget()
-    saves = [place._replace(name=names.kept(_shown(place.name, at, parts[place.name]))) for place, at in places]
+    saves: list[ExternalSave] = []
+    characters = 0
+    for place, at in places:
+        name = _shown(place.name, at, parts[place.name])
+        characters += len(name)
+        if characters > MAX_ALL_NAMES_CHARACTERS:
+            raise FormatError("the names of what was saved are too long")
+        saves.append(place._replace(name=name))
     unsafe = sorted(machine.unsafe_globals - NEEDED_GLOBALS)
     layout = Layout(
         "dcp",
@@ -126,14 +132,19 @@ class Saved(NamedTuple):
     is_complete: bool
 
 
-def read_saves(saves: Sequence[ExternalSave], source: ByteSource) -> Saved:
+def read_saves(saves: Sequence[ExternalSave], source: ByteSource, names: UniqueNames) -> Saved:
     """Return what was saved into a file, by what others say of it.
+
+    Args:
+        saves: What they say.
+        source: The file.
+        names: Those that are taken in it.
 
     Raises:
         FormatError: Something is no zip file of torch's, or two overlap, or it is larger than the limits.
         OSError: The file cannot be read.
     """
-    machine, names = PickleMachine(), NameBudget()
+    machine = PickleMachine()
     tensors: list[Tensor] = []
     is_complete = not saves or sum(save.size_bytes for save in saves) == source.size_bytes
     end = 0
@@ -146,8 +157,6 @@ def read_saves(saves: Sequence[ExternalSave], source: ByteSource) -> Saved:
         layout = _parse_save(Stretch(source, save.offset, save.size_bytes), machine)
         is_complete = is_complete and layout.is_complete
         tensors += _named(save, layout, names)
-        if len(tensors) > MAX_TENSORS:
-            raise FormatError("too many tensors")
     return Saved(tensors, tuple(sorted(machine.unsafe_globals)[:MAX_UNSAFE_GLOBALS]), is_complete)
 
 
@@ -160,7 +169,7 @@ def _parse_save(source: ByteSource, machine: PickleMachine) -> Layout:
     return parse_torch(source, members, pickle_name, machine)
 
 
-def _named(save: ExternalSave, layout: Layout, names: NameBudget) -> Iterator[Tensor]:
+def _named(save: ExternalSave, layout: Layout, names: UniqueNames) -> Iterator[Tensor]:
     """Yield all arrays of what was saved, placed in the file that it is in."""
     places = [tensor.offset for tensor in layout.tensors]
     places += [layout.tensors[view.owner].offset + view.offset for view in layout.views]
@@ -168,5 +177,5 @@ def _named(save: ExternalSave, layout: Layout, names: NameBudget) -> Iterator[Te
         name = save.name if item.name == LONE_TENSOR_NAME else joined(save.name, item.name)
         anonymous = isinstance(item, Tensor) and item.anonymous
         yield Tensor(
-            names.kept(name), item.dtype, item.shape, save.offset + place, item.size_bytes, item.order, anonymous
+            names.add(name), item.dtype, item.shape, save.offset + place, item.size_bytes, item.order, anonymous
         )

@@ -176,14 +176,7 @@ def make_storage(persistent_id: object) -> Storage | None:
     part of another storage it is, which torch has not written since 0.4.
     """
     match persistent_id:
-        case ("storage", Global(path=path), str(key), _, int()) | (
-            "storage",
-            Global(path=path),
-            str(key),
-            _,
-            int(),
-            None,
-        ):
+        case ("storage", Global(path=path), str(key), _, int(), *rest) if rest in ([], [None]):
             module, _, name = path.rpartition(".")
             dtype = DTYPES_BY_STORAGE.get(name) if module in ("torch", "torch.cuda") else None
             return Storage(key, dtype, BITS_BY_DTYPE[dtype] // 8 if dtype else _BYTES_OF_OTHER_STORAGES.get(name))

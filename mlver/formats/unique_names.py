@@ -9,30 +9,12 @@ LONE_TENSOR_NAME = "tensor"
 """The name of a tensor that was saved by itself."""
 
 
-class NameBudget:
-    """How long all names of a file may be together: a small one can mention a long name time and again."""
-
-    def __init__(self) -> None:
-        self._left = MAX_ALL_NAMES_CHARACTERS
-
-    def kept(self, name: str) -> str:
-        """Return `name`, counted.
-
-        Raises:
-            FormatError: The names are too long together.
-        """
-        self._left -= len(name)
-        if self._left < 0:
-            raise FormatError("too many tensors, or their names are too long")
-        return name
-
-
 class UniqueNames:
     """The names given so far."""
 
     def __init__(self) -> None:
         self._taken: dict[str, int] = {}
-        self._budget = NameBudget()
+        self._characters = 0
 
     def add(self, name: str) -> str:
         """Return `name`, or `name#2`, `name#3`, … if it is taken.
@@ -45,9 +27,10 @@ class UniqueNames:
             self._taken[name] += 1
             unique = f"{name}#{self._taken[name]}"
         self._taken[unique] = 1
-        if len(self._taken) > MAX_TENSORS:
+        self._characters += len(unique)
+        if len(self._taken) > MAX_TENSORS or self._characters > MAX_ALL_NAMES_CHARACTERS:
             raise FormatError("too many tensors, or their names are too long")
-        return self._budget.kept(unique)
+        return unique
 
 
 def joined(prefix: str, part: str, separator: str = ".") -> str:

@@ -165,7 +165,7 @@ def test_what_is_reached_through_a_module_that_checkpoints_need_is_told_of(name:
 def test_a_small_file_that_mentions_much_time_and_again() -> None:
     long, many = "w" * 4000, tuple(range(100))
     entries = [dcp_entry(long, FILE, 0, 9, at=(number,)) for number in range(20_000)]
-    assert "names are too long" in (diagnose(BytesSource(dcp_metadata(entries)))[1] or "")
+    assert "are too long" in (diagnose(BytesSource(dcp_metadata(entries)))[1] or "")
     assert "dimensions" in (diagnose(BytesSource(dcp_metadata([dcp_entry("w", FILE, 0, 9, at=many)])))[1] or "")
 
 
